@@ -1,0 +1,1 @@
+"""Durable functions for Python, delivered over the message broker you already run."""
