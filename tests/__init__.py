@@ -1,0 +1,1 @@
+"""The test suite: real processes, real brokers, real clocks."""

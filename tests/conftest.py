@@ -1,0 +1,48 @@
+"""Fixtures every test may ask for: processes that are ended for sure, and real brokers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.brokers import shared_rabbit_url, start_rabbit
+from tests.support.processes import Spawner
+from transports.rabbitmq.launcher import RabbitNode
+
+
+@pytest.fixture
+def spawner(tmp_path: Path) -> Iterator[Spawner]:
+    """Start real processes; whatever still runs when the test is over is ended."""
+    spawner = Spawner(tmp_path)
+    try:
+        yield spawner
+    finally:
+        spawner.end_all()
+
+
+@pytest.fixture(scope="session")
+def amqp_url() -> Iterator[str]:
+    """A RabbitMQ shared by the whole run: use queue names of your own, never restart or stall it."""
+    url = shared_rabbit_url()
+    if url is not None:
+        yield url
+        return
+    node = start_rabbit(f"shared-{os.getpid()}")
+    try:
+        yield node.url
+    finally:
+        node.stop()
+
+
+@pytest.fixture(scope="module")
+def own_rabbit(request: pytest.FixtureRequest) -> Iterator[RabbitNode]:
+    """A RabbitMQ node of the test module's own, to restart, stall or kill; leave it running."""
+    module = request.module.__name__.rsplit(".", 1)[-1]
+    node = start_rabbit(f"{module}-{os.getpid()}")
+    try:
+        yield node
+    finally:
+        node.stop()
