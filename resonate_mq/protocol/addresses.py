@@ -73,6 +73,17 @@ def parse_address(text: object, transports: frozenset[str] = ALWAYS_VALID, field
     return _parse_cast(scheme, rest, text, field)
 
 
+def destination_of(target: str) -> str:
+    """Return the routing key of a target: transport, cast and group without the preferred process.
+
+    `poll://any@g/p1` and `poll://any@g` share the key `poll://any@g`; unicast and raw targets are their own key.
+    """
+    head, at, tail = target.partition("@")
+    if not at or not head.endswith("://any"):
+        return target
+    return f"{head}@{tail.partition('/')[0]}"
+
+
 def _parse_cast(scheme: str, rest: str, text: str, field: str) -> Address:
     cast, at, tail = rest.partition("@")
     if not at:

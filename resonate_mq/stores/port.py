@@ -148,7 +148,7 @@ class Store(Protocol):
         """Return pending tasks of one destination whose hint is due (<= `now_ms`), oldest first.
 
         Args:
-            destination: prefix-free routing key, `destination_of(target)`.
+            destination: prefix-free routing key, `protocol.addresses.destination_of(target)`.
             after: exclusive lower bound of the key; 0 from the start.
 
         Returns:
@@ -163,14 +163,3 @@ class Store(Protocol):
     async def held(self) -> list[tuple[str, str]]:
         """Return (pid, task id) of every acquired task."""
         ...
-
-
-def destination_of(target: str) -> str:
-    """Return the routing key of a target: transport, cast and group without the preferred process.
-
-    `poll://any@g/p1` and `poll://any@g` share the key `poll://any@g`; unicast and raw targets are their own key.
-    """
-    head, at, tail = target.partition("@")
-    if not at or not head.endswith("://any"):
-        return target
-    return f"{head}@{tail.partition('/')[0]}"

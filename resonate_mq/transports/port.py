@@ -163,7 +163,7 @@ class Transport(Protocol):
         ...
 
     def on_ready(self, callback: Callable[[str], None]) -> None:
-        """Register the callback told of a destination key (`stores.port.destination_of` form) that is worth a try now:
+        """Register the callback told of a destination key (`protocol.addresses.destination_of` form) that is worth a try now:
         a consumer came or has room again, or (with "" for all) the connection is back."""
         ...
 
