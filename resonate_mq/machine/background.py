@@ -58,6 +58,4 @@ class FireSchedules:
     limit: int = 100
 
 
-Background = (
-    FireDeadlines | FireLeases | ExtendLeases | FreeTasks | RearmHints | ForgetListeners | FireSchedules
-)
+Background = FireDeadlines | FireLeases | ExtendLeases | FreeTasks | RearmHints | ForgetListeners | FireSchedules

@@ -82,7 +82,9 @@ def check_envelope(body: object) -> Envelope:
         raise EnvelopeError("Invalid 'data' field — must be an object", kind_text, corr_text)
     if version != PROTOCOL_VERSION:
         raise EnvelopeError(
-            f"Unsupported protocol version '{version}', supported versions: [\"{PROTOCOL_VERSION}\"]", kind, corr_text
+            f"Unsupported protocol version '{version}', supported versions: [\"{PROTOCOL_VERSION}\"]",
+            kind,
+            corr_text,
         )
     return Envelope(kind, corr_id, head, data)
 
@@ -92,7 +94,9 @@ def _frame(field: str, expected: str, found: dict[str, Any], kind: str, corr_id:
     return EnvelopeError(f"Invalid request envelope: '{field}' must be {expected}, got {what}", kind, corr_id)
 
 
-def request_envelope(kind: str, corr_id: str, data: dict[str, Any], head: dict[str, Any] | None = None) -> dict[str, Any]:
+def request_envelope(
+    kind: str, corr_id: str, data: dict[str, Any], head: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """Return the envelope of a request; `head` adds members such as `auth`."""
     frame = {"corrId": corr_id, "version": PROTOCOL_VERSION}
     return {"kind": kind, "head": frame if head is None else {**head, **frame}, "data": data}

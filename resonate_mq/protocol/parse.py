@@ -447,4 +447,8 @@ _PARSERS: dict[str, Callable[[Object, Object, Profile], r.Request]] = {
     "worker.search": _worker_search,
 }
 
-_EXTENSION_OF = {"server.info": "server.info", "worker.hello": "worker.hello", "worker.search": "worker.hello"}
+_EXTENSION_OF = {
+    "server.info": "server.info",
+    "worker.hello": "worker.hello",
+    "worker.search": "worker.hello",
+}

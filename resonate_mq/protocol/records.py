@@ -79,7 +79,9 @@ class Task:
         ttl_ms: lease length of the holder, only while acquired.
         lease_at: instant the lease ends (epoch ms), only while acquired.
         hint_due_at: instant the next execute hint is due (epoch ms), only while pending (D17).
-        hint_attempt: confirmed or failed sends of this hint so far; 0 when entering pending.
+        hint_attempt: confirmed or failed sends of this hint so far; 0 when entering pending, which means: send now.
+            -1 when the first send is delayed (resonate:delay, release with a delay): nothing is sent before
+            `hint_due_at`.
         resumes: ids that settled since the task was last acquired or suspended.
         awaiting: ids whose settlement resumes this task (the un-fired callbacks it owns).
         claim: token of the acquisition, answers its repeat (D8).
@@ -207,9 +209,7 @@ class Promise:
         "value",
     )
 
-    def __init__(
-        self, promise_id: str, param: Value, tags: dict[str, str], timeout_at: int, created_at: int
-    ) -> None:
+    def __init__(self, promise_id: str, param: Value, tags: dict[str, str], timeout_at: int, created_at: int) -> None:
         self.key: int | None = None
         self.id = promise_id
         self.state = PENDING
