@@ -109,7 +109,7 @@ def _need_node() -> None:
 
 @contextmanager
 def _up_to_date(folder: Path, ingredients: bytes) -> Iterator[bool]:
-    """Yield whether ``folder`` was made from ``ingredients``; stamp it when the body has run. One at a time."""
+    """Yield whether ``folder`` was made from ``ingredients``; stamp it when the body has run."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     wanted = hashlib.sha256(ingredients).hexdigest()
     stamp = FOLDER / f"{folder.name}.stamp"

@@ -10,7 +10,7 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
 
@@ -19,12 +19,26 @@ class NeverHappenedError(AssertionError):
     """Raised when the awaited condition did not become true in time; says what was last seen."""
 
 
+@overload
 async def eventually(
-    condition: Callable[[], T | Awaitable[T]],
+    condition: Callable[[], Awaitable[T | None]],
     within_s: float = 5.0,
     every_s: float = 0.01,
     message: str = "",
-) -> T:
+) -> T: ...
+@overload
+async def eventually(
+    condition: Callable[[], T | None],
+    within_s: float = 5.0,
+    every_s: float = 0.01,
+    message: str = "",
+) -> T: ...
+async def eventually(
+    condition: Callable[[], Any],
+    within_s: float = 5.0,
+    every_s: float = 0.01,
+    message: str = "",
+) -> Any:
     """Call ``condition`` (plain or coroutine function) until its value is truthy; return that value.
 
     An ``AssertionError`` raised by the condition counts as "not yet" and is shown when time is up; every
@@ -47,7 +61,7 @@ async def eventually(
 
 
 def eventually_sync(
-    condition: Callable[[], T],
+    condition: Callable[[], T | None],
     within_s: float = 5.0,
     every_s: float = 0.01,
     message: str = "",
