@@ -1,0 +1,402 @@
+"""The requester: typed requests in, replies out, over one channel to one server.
+
+Owns coalescing into `batch` (D44), retries with back-off until the caller's deadline (D15), what the server can
+do (D1) and falling back when it cannot (D8, D9). Lives on one event loop. Knows no task and no worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from resonate_mq.protocol import requests as r
+from resonate_mq.protocol.envelope import Reply, request_envelope
+from resonate_mq.protocol.errors import InvalidRequestError
+from resonate_mq.protocol.parse import EXTENSIONS
+from resonate_mq.transports.api.adapt import NONE, ServerFacts, facts_of
+from resonate_mq.transports.api.ambiguity import settle_claim
+from resonate_mq.transports.api.operation import Operation
+from resonate_mq.transports.api.port import Channel, Envelope
+from resonate_mq.transports.port import TransportError
+
+DEADLINE_S = 60.0  # how long a call is retried unless its caller says otherwise
+MAX_IN_FLIGHT = 4  # batches; D44
+MAX_IN_FLIGHT_SINGLE = 64  # requests, where the server has no batch
+MIN_BATCH, MAX_BATCH = 16, 100  # operations; D44
+FIRST_RETRY_S, LAST_RETRY_S = 0.02, 1.0  # a restarting server is found again within a second
+SWEEP_S = 0.25  # how late a deadline may be noticed
+AWAY_AFTER_S = 0.5  # one broken keep-alive connection is no outage
+
+StateCallback = Callable[[bool, str], None]
+
+
+class Requester:
+    """Talks to one server. Use inside `async with requester.open():`, on the loop of that scope.
+
+    Args:
+        channel: how requests travel.
+        token: goes into `head.auth` of every request.
+        deadline_s: how long a call is retried by default.
+        allowed: extensions that may be used at all; with none, no extended kind or head is ever sent.
+    """
+
+    def __init__(
+        self,
+        channel: Channel,
+        *,
+        token: str | None = None,
+        deadline_s: float = DEADLINE_S,
+        allowed: frozenset[str] = EXTENSIONS,
+    ) -> None:
+        self.channel = channel
+        self._head = None if token is None else {"auth": token}
+        self._deadline_s = deadline_s
+        self._allowed = allowed
+        self._facts: ServerFacts | None = None
+        self._last_facts = ServerFacts()
+        self._queue: deque[Operation] = deque()
+        self._waiting: set[Operation] = set()
+        self._sends: set[asyncio.Task[None]] = set()
+        self._failures = 0
+        self._failing_since = 0.0
+        self._away: str | None = None
+        self._state_callbacks: list[StateCallback] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._flush_handle: asyncio.Handle | None = None
+        self._sweep_handle: asyncio.TimerHandle | None = None
+        self._next_corr_id = 0
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Requester]:
+        """Open the channel; on exit fail what has no answer yet."""
+        async with self.channel.open():
+            self._loop = asyncio.get_running_loop()
+            try:
+                yield self
+            finally:
+                await self._close()
+
+    async def call(
+        self, request: r.Request, *, head: dict[str, Any] | None = None, deadline_s: float | None = None
+    ) -> Reply:
+        """Return the server's reply to one request; 503 and 429 only after the deadline.
+
+        Args:
+            request: any request; extensions it uses are dropped where the server has none.
+            head: members to add to the request's head.
+            deadline_s: seconds to go on trying; the requester's default when None.
+
+        Raises:
+            TransportError: no answer until the deadline; the request may or may not have been executed.
+            InvalidRequestError: the request cannot be encoded (a lone surrogate, for example).
+        """
+        return (await self.sequence((request,), head=head, deadline_s=deadline_s))[0]
+
+    async def sequence(
+        self,
+        requests: Sequence[r.Request],
+        *,
+        head: dict[str, Any] | None = None,
+        deadline_s: float | None = None,
+    ) -> list[Reply]:
+        """Run requests in order, stopping after the first reply that is neither 200 nor 300.
+
+        Returns at least one reply; fewer than requests when it stopped. Raises like `call`.
+        """
+        if self._loop is None:
+            raise TransportError(f"{self.channel.name}: the requester is closed; use it inside its open() scope")
+        deadline = self._loop.time() + (self._deadline_s if deadline_s is None else deadline_s)
+        replies: list[Reply] = []
+        rest = tuple(requests)
+        while True:
+            operation = Operation(rest, head, deadline, self._loop.create_future())
+            self._submit(operation)
+            try:
+                got = await operation.future
+            finally:
+                self._waiting.discard(operation)
+            mine = await settle_claim(self, operation, got, deadline - self._loop.time())
+            if mine is None:
+                return [*replies, *got]
+            replies += [*got[:-1], mine]
+            rest = rest[len(got) :]
+            if not rest:
+                return replies
+
+    async def facts(self, deadline_s: float | None = None) -> ServerFacts:
+        """Return what the server says about itself, asking it unless it is known.
+
+        Raises:
+            TransportError: the server did not answer until the deadline.
+        """
+        if self._facts is None:
+            await self.call(r.ServerInfo(), deadline_s=deadline_s)
+        return self._facts or self._last_facts
+
+    @property
+    def known(self) -> ServerFacts:
+        """What is known of the server without asking; an official server's facts before the first contact."""
+        return self._facts or self._last_facts
+
+    @property
+    def away(self) -> str | None:
+        """Why the server counts as unreachable, None while it does not."""
+        return self._away
+
+    def on_state(self, callback: StateCallback) -> None:
+        """Register `callback(reachable, reason)`, told on the loop of every change; reachable to begin with."""
+        self._state_callbacks.append(callback)
+
+    def _submit(self, operation: Operation) -> None:
+        self._waiting.add(operation)
+        self._queue.append(operation)
+        self._flush_soon()
+        if self._sweep_handle is None:
+            assert self._loop is not None
+            self._sweep_handle = self._loop.call_later(SWEEP_S, self._sweep)
+
+    def _flush_soon(self) -> None:
+        if self._flush_handle is None and self._loop is not None:
+            self._flush_handle = self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flush_handle = None
+        assert self._loop is not None
+        while self._queue and len(self._sends) < self._in_flight_limit():
+            batch = self._take()
+            if not batch:
+                return
+            task = self._loop.create_task(self._send(batch))
+            self._sends.add(task)
+            task.add_done_callback(self._sent)
+
+    def _in_flight_limit(self) -> int:
+        if self._facts is None or self._failures:
+            return 1  # learn what it can do, or whether it is back, before sending it more
+        return MAX_IN_FLIGHT if "batch" in self._facts.capabilities else MAX_IN_FLIGHT_SINGLE
+
+    def _take(self) -> list[Operation]:
+        batched = self._facts is None or "batch" in self._facts.capabilities
+        room = min(max(len(self._waiting) // 4, MIN_BATCH), MAX_BATCH) if batched else 1
+        batch: list[Operation] = []
+        while self._queue and len(batch) < room:
+            operation = self._queue.popleft()
+            if operation.future.done():
+                continue
+            if operation.alone and batch:
+                self._queue.appendleft(operation)
+                break
+            batch.append(operation)
+            if operation.alone:
+                break
+        return batch
+
+    def _sent(self, task: asyncio.Task[None]) -> None:
+        self._sends.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            raise task.exception() or RuntimeError  # a bug of ours: let the loop's handler show it
+        if self._queue:
+            self._flush_soon()
+
+    async def _send(self, batch: list[Operation]) -> None:
+        try:
+            if self._facts is None:
+                await self._learn()
+            again = await self._exchange(batch)
+        except TransportError as error:
+            await self._unanswered(batch, error)
+            return
+        except (TypeError, ValueError, InvalidRequestError) as error:
+            self._unencodable(batch, error)
+            return
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            for operation in batch:
+                operation.fail(error)
+            raise
+        self._answered()
+        for operation in again:
+            self._retry(operation)
+
+    async def _learn(self) -> None:
+        facts = ServerFacts()
+        if "server.info" in self._allowed:
+            answer = await self.channel.send(self._envelope("server.info", {}, None))
+            status, data = answer["head"].get("status"), answer.get("data")
+            if status in (429, 500, 503):
+                raise TransportError(f"{self.channel.name}: {status} {data}")
+            if status == 200 and type(data) is dict:
+                facts = facts_of(data, self._allowed)
+        self._facts = self._last_facts = facts
+
+    async def _exchange(self, batch: list[Operation]) -> list[Operation]:
+        """Send and hand out answers; return the operations that must be tried again."""
+        assert self._facts is not None
+        capabilities = self._facts.capabilities
+        live = [operation for operation in batch if not operation.answer_locally(capabilities, self._facts)]
+        if not live:
+            return []
+        if len(live) == 1 and (len(live[0].steps) == 1 or "batch" not in capabilities):
+            await self._one_by_one(live[0])
+        elif "batch" not in capabilities:
+            for operation in live:  # facts changed since this batch was taken
+                await self._one_by_one(operation)
+        elif not await self._together(live):
+            return live
+        return [operation for operation in live if not operation.settle(self._forget)]
+
+    async def _one_by_one(self, operation: Operation) -> None:
+        for step in operation.steps:
+            envelope = self._envelope(step.kind, step.data, step.head)
+            answer = await self.channel.send(envelope)
+            operation.answers.append(_reply_of(envelope, answer, self.channel.name))
+            if not operation.answers[-1].ok:
+                return
+
+    async def _together(self, batch: list[Operation]) -> bool:
+        """Send one `batch`; False when the server refused it as a whole and everything must go another way."""
+        sequences = [
+            [self._envelope(step.kind, step.data, step.head, inner=True) for step in operation.steps]
+            for operation in batch
+        ]
+        envelope = self._envelope("batch", {"sequences": sequences}, None)
+        reply = _reply_of(envelope, await self.channel.send(envelope), self.channel.name)
+        if reply.status == 200:
+            for operation, answers in zip(batch, reply.data["sequences"], strict=True):
+                operation.answers += [Reply(answer["head"]["status"], answer["data"]) for answer in answers]
+            return True
+        if reply.status in (429, 503):
+            for operation in batch:
+                operation.answers.append(reply)
+            return True
+        if reply.status == 400 and len(batch) == 1:
+            self._forget()
+        if reply.status == 413 and len(batch) == 1 and len(sequences[0]) > 1:
+            await self._one_by_one(batch[0])
+            return True
+        if reply.status in (400, 413) and len(batch) > 1:
+            for operation in batch:
+                operation.alone = True  # find the offender, or learn that batch is gone
+            return False
+        for operation in batch:
+            operation.answers.append(reply)
+        return True
+
+    def _forget(self) -> None:
+        """Ask the server again what it can do: it refused something it had announced (D9)."""
+        self._facts = None
+
+    def _retry(self, operation: Operation) -> None:
+        if operation.future.done():
+            return
+        assert self._loop is not None
+        if not operation.attempts:
+            self._queue.appendleft(operation)
+            self._flush_soon()
+            return
+        delay = _delay_s(operation.attempts)
+        self._loop.call_later(delay, self._requeue, operation)
+
+    def _requeue(self, operation: Operation) -> None:
+        if not operation.future.done():
+            self._queue.append(operation)
+            self._flush_soon()
+
+    async def _unanswered(self, batch: list[Operation], error: TransportError) -> None:
+        assert self._loop is not None
+        if not error.retryable:
+            for operation in batch:
+                operation.fail(error)
+            return
+        self._facts = None  # whoever answers next may be another server
+        for operation in batch:
+            operation.unanswered(str(error))
+        self._queue.extendleft(reversed(batch))
+        self._failures += 1
+        now = self._loop.time()
+        if self._failures == 1:
+            self._failing_since = now
+        elif self._away is None and now - self._failing_since >= AWAY_AFTER_S:
+            self._tell(str(error))
+        # the back-off happens here, inside the only send that may be in flight
+        await asyncio.sleep(_delay_s(self._failures))
+
+    def _answered(self) -> None:
+        self._failures = 0
+        if self._away is not None:
+            self._tell(None)
+
+    def _tell(self, reason: str | None) -> None:
+        self._away = reason
+        for callback in self._state_callbacks:
+            callback(reason is None, reason or "")
+
+    def _unencodable(self, batch: list[Operation], error: Exception) -> None:
+        if len(batch) == 1:
+            refused = InvalidRequestError(f"{batch[0].requests[0].kind} cannot be encoded as JSON: {error}")
+            batch[0].fail(refused)
+            return
+        for operation in batch:
+            operation.alone = True
+        self._queue.extendleft(reversed(batch))
+
+    def _sweep(self) -> None:
+        """Fail what passed its deadline, wherever it is."""
+        assert self._loop is not None
+        self._sweep_handle = None
+        now = self._loop.time()
+        for operation in [one for one in self._waiting if one.deadline <= now]:
+            operation.expire(self.channel.name)
+            self._waiting.discard(operation)
+        if self._waiting:
+            self._sweep_handle = self._loop.call_later(SWEEP_S, self._sweep)
+
+    async def _close(self) -> None:
+        self._loop = None
+        for handle in (self._flush_handle, self._sweep_handle):
+            if handle is not None:
+                handle.cancel()
+        self._flush_handle = self._sweep_handle = None
+        for task in list(self._sends):
+            task.cancel()
+        if self._sends:
+            await asyncio.wait(list(self._sends))
+        for operation in list(self._waiting):
+            operation.fail(TransportError(f"{self.channel.name}: closed before the answer came"))
+        self._waiting.clear()
+        self._queue.clear()
+        self._facts = None
+
+    def _envelope(
+        self, kind: str, data: dict[str, Any], head: dict[str, Any] | None, *, inner: bool = False
+    ) -> Envelope:
+        self._next_corr_id += 1
+        if self._head is not None and not inner:
+            head = self._head if head is None else {**head, **self._head}
+        return request_envelope(kind, str(self._next_corr_id), data, head)
+
+
+def _reply_of(request: Envelope, answer: Envelope, name: str) -> Reply:
+    head = answer["head"]
+    if answer.get("kind") != request["kind"] or head.get("corrId") != request["head"]["corrId"]:
+        raise TransportError(
+            f"{name}: answered {answer.get('kind')!r} {head.get('corrId')!r} to "
+            f"{request['kind']!r} {request['head']['corrId']!r}; is something between us mixing up answers?"
+        )
+    status = head.get("status")
+    if type(status) is not int:
+        raise TransportError(f"{name}: the answer to {request['kind']!r} has no status in its head")
+    return Reply(status, answer.get("data"))
+
+
+def _delay_s(attempt: int) -> float:
+    """Exponential with full jitter above half, so that many clients do not come back in step."""
+    return float(min(FIRST_RETRY_S * 2 ** min(attempt - 1, 10), LAST_RETRY_S) * random.uniform(0.5, 1.0))
+
+
+__all__ = ["NONE", "Requester", "ServerFacts"]
