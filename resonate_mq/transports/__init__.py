@@ -1,1 +1,1 @@
-"""Transports: how hints and unblocks reach worker groups, and how requests reach a server. The port and its adapters."""
+"""How hints and unblocks reach worker groups, and how requests reach a server: the port and its adapters."""

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 from resonate_mq.protocol.addresses import Address
-from resonate_mq.protocol.messages import Message
+from resonate_mq.protocol.messages import Hint, Message
 
 
 class TransportError(Exception):
@@ -33,7 +33,8 @@ class Guarantees:
     Attributes:
         keeps_without_consumer: an anycast message waits in the broker until a consumer comes.
         survives_broker_restart: confirmed anycast messages are still there after the broker was killed.
-        redelivers: an unacknowledged anycast message is delivered again when its consumer goes away.
+        redelivers: the transport itself delivers an unended anycast message again when its consumer goes away or gives
+            it back. Where it is False the server hears of such hints (`on_lost`) or of a failure, and sends them again.
         packs: several hints may travel in one message (D41).
         max_message_bytes: largest payload it takes; None without a limit of its own.
         head_of_line: a slow consumer delays messages behind it that another could take (D26).
@@ -66,12 +67,15 @@ class Outgoing(NamedTuple):
         payload: `encode_message` of the message, ASCII JSON.
         message_id: stable over repeats: for traces and broker-side deduplication.
         weight: hints inside; what it costs in credits.
+        hints: the hints inside, where the publisher has them at hand; None makes a transport that counts them decode
+            the payload again.
     """
 
     address: Address
     payload: bytes
     message_id: str
     weight: int
+    hints: tuple[Hint, ...] | None = None
 
 
 Report = Callable[[Outgoing, Outcome, str], None]
@@ -130,10 +134,19 @@ class Consumer(Protocol):
         ...
 
 
-class Transport(Protocol):
-    """One configured transport, used on both sides. Constructed closed; `open()` is its connected life.
+class DeadLetter(NamedTuple):
+    """A message nobody could use, as the transports without a broker keep the last few (D22)."""
+
+    destination: str
+    payload: bytes
+    reason: str
+
+
+class Opening(Protocol):
+    """What both halves of a transport share. Constructed closed; `open()` is its connected life.
 
     `open` returns at once even when the broker is away: it connects in the background, `healthy` says how it is.
+    After its scope ended it may be opened again.
 
     Attributes:
         name: scheme of its addresses.
@@ -143,7 +156,7 @@ class Transport(Protocol):
     name: str
     guarantees: Guarantees
 
-    def open(self) -> AbstractAsyncContextManager["Transport"]:
+    def open(self) -> AbstractAsyncContextManager[object]:
         """Connect in the background and reconnect for ever; on exit flush what was accepted, then close."""
         ...
 
@@ -155,18 +168,31 @@ class Transport(Protocol):
         """Return the address of one process on this transport, as a listener address."""
         ...
 
+
+class PublishingTransport(Opening, Protocol):
+    """The server's half."""
+
     async def publish(self, batch: Sequence[Outgoing], report: Report) -> None:
         """Hand over messages, pipelined: returns when all are accepted into the window, not when confirmed.
 
-        Waiting here is back-pressure. Every message is reported exactly once, within a bounded time.
+        Waiting here is back-pressure. Every message is reported exactly once, within a bounded time; a report may come
+        before this returns.
         """
         ...
 
     def on_ready(self, callback: Callable[[str], None]) -> None:
-        """Register the callback told of a destination key (`protocol.addresses.destination_of` form) that is worth a try now:
-        a consumer came or has room again, or (with "" for all) the connection is back."""
+        """Register the callback told of a destination worth a try now: a consumer came or has room again, or (with ""
+        for all) the connection is back. The key is `destination_of(str(address))` of the message's address."""
         ...
+
+
+class ConsumingTransport(Opening, Protocol):
+    """The worker's half."""
 
     def subscribe(self, subscription: Subscription) -> AbstractAsyncContextManager[Consumer]:
         """Consume until the scope ends. Leaving it returns unended anycast messages to the broker."""
         ...
+
+
+class Transport(PublishingTransport, ConsumingTransport, Protocol):
+    """A transport that is one object on both sides."""
