@@ -54,7 +54,7 @@ def conclude(state: State, promise: Promise, verdict: str, value: Value, at_ms: 
     promise.settled_at = at_ms
     task = promise.task
     if task is not None and task.state != FULFILLED:
-        stop_awaiting(state, promise)
+        stop_awaiting(state, promise.id, task)
         leave(task, FULFILLED)
         task.resumes = ()
         task.reason = None
@@ -106,19 +106,16 @@ def leave(task: Task, new_state: str) -> None:
     task.hint_attempt = 0
 
 
-def stop_awaiting(state: State, promise: Promise) -> None:
-    """Remove the task of `promise` as awaiter everywhere.
+def stop_awaiting(state: State, promise_id: str, task: Task) -> None:
+    """Remove `task` as awaiter everywhere.
 
     An awaited promise that is not loaded keeps nothing: the relation is stored on the awaiter's side.
     """
-    task = promise.task
-    if task is None:
-        return
     for awaited_id in task.awaiting:
         awaited = state.promises.get(awaited_id)
         if awaited is not None:
             state.edit(awaited)
-            awaited.awaiters = without(awaited.awaiters, promise.id)
+            awaited.awaiters = without(awaited.awaiters, promise_id)
     task.awaiting = ()
 
 

@@ -135,10 +135,15 @@ class State:
         if branch not in self.families:
             raise NotLoaded(Footprint(families=(branch,)))
         members = {branch, *self.families[branch]}
-        for one in self._born:  # parents are born before their children
-            if one.tags.get(tags.BRANCH) == branch or one.tags.get(tags.PARENT) in members:
+        for one in self._born:
+            parent = one.tags.get(tags.PARENT)
+            if one.tags.get(tags.BRANCH) == branch or parent == branch or self._lies_in(branch, parent):
                 members.add(one.id)
         return self._by_id(members)
+
+    def _lies_in(self, branch: str, promise_id: str | None) -> bool:
+        promise = None if promise_id is None else self.promises.get(promise_id)
+        return promise is not None and promise.tags.get(tags.BRANCH) == branch
 
     def _by_id(self, ids: set[str]) -> list[Promise]:
         self.require(ids)
