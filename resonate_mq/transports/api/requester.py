@@ -53,6 +53,7 @@ class Requester:
         allowed: frozenset[str] = EXTENSIONS,
     ) -> None:
         self.channel = channel
+        self._token = token
         self._head = None if token is None else {"auth": token}
         self._deadline_s = deadline_s
         self._allowed = allowed
@@ -79,6 +80,10 @@ class Requester:
                 yield self
             finally:
                 await self._close()
+
+    def over(self, channel: Channel) -> Requester:
+        """Return another requester to the same server, over a channel of its own."""
+        return Requester(channel, token=self._token, deadline_s=self._deadline_s, allowed=self._allowed)
 
     async def call(
         self, request: r.Request, *, head: dict[str, Any] | None = None, deadline_s: float | None = None

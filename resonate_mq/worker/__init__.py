@@ -1,0 +1,1 @@
+"""The worker: takes hints, holds leases, runs executions, drains."""
