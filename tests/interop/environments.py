@@ -79,9 +79,7 @@ def _python_candidates() -> Iterator[str]:
     for root in filter(None, roots):
         for minor in (12, 13, 14):
             try:
-                yield from sorted(
-                    map(str, Path(root).glob(f"versions/3.{minor}.*/bin/python3")), reverse=True
-                )
+                yield from sorted(map(str, Path(root).glob(f"versions/3.{minor}.*/bin/python3")), reverse=True)
             except PermissionError:
                 continue  # somebody else's home
     for name in ("python3.12", "python3.13", "python3.14", "python3"):
@@ -93,15 +91,11 @@ def _python_candidates() -> Iterator[str]:
 def _need_node() -> None:
     node = shutil.which("node")
     if node and shutil.which("npm"):
-        version = subprocess.run(
-            [node, "--version"], capture_output=True, text=True, check=False
-        ).stdout.strip()
+        version = subprocess.run([node, "--version"], capture_output=True, text=True, check=False).stdout.strip()
         major = version.removeprefix("v").partition(".")[0]
         if major.isdigit() and int(major) >= NODE_MAJOR:
             return
-        raise MissingInterpreterError(
-            f"found Node {version}; the official TypeScript SDK needs Node >= {NODE_MAJOR}"
-        )
+        raise MissingInterpreterError(f"found Node {version}; the official TypeScript SDK needs Node >= {NODE_MAJOR}")
     raise MissingInterpreterError(
         f"found no `node` with `npm` on the path; the official TypeScript SDK needs Node >= {NODE_MAJOR}"
     )

@@ -75,9 +75,7 @@ class RunningProcess:
 
     async def exited(self, within_s: float = 20.0) -> int:
         """Wait for its end and return the exit code."""
-        await eventually(
-            lambda: self.returncode is not None, within_s, message=f"pid {self.pid} ends\n{self.log()}"
-        )
+        await eventually(lambda: self.returncode is not None, within_s, message=f"pid {self.pid} ends\n{self.log()}")
         return self._popen.wait()
 
     def exited_sync(self, within_s: float = 20.0) -> int:
