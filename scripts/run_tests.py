@@ -62,9 +62,7 @@ def run_pytest(arguments: list[str]) -> int:
         if number != signal.SIGINT:  # a terminal sends ctrl-C to the child as well
             child.send_signal(signal.SIGINT)
 
-    before = {
-        number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    }
+    before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
         return child.wait()
     finally:

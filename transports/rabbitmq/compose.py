@@ -49,9 +49,7 @@ class ComposeNode(RabbitNode):
         self._compose("unpause", "rabbitmq")
 
     def running(self) -> bool:
-        return bool(
-            self._compose("ps", "--quiet", "--status", "running", "--status", "paused", "rabbitmq").strip()
-        )
+        return bool(self._compose("ps", "--quiet", "--status", "running", "--status", "paused", "rabbitmq").strip())
 
     def ctl(self, *arguments: str) -> str:
         return self._compose("exec", "-T", "rabbitmq", "rabbitmqctl", "--quiet", *arguments)
@@ -84,9 +82,7 @@ class ComposeNode(RabbitNode):
         except (OSError, subprocess.TimeoutExpired) as error:
             raise BrokerUnavailableError(f"{' '.join(command)}: {error}") from error
         if done.returncode != 0:
-            raise BrokerUnavailableError(
-                f"{' '.join(command)} ended with {done.returncode}: {done.stderr.strip()}"
-            )
+            raise BrokerUnavailableError(f"{' '.join(command)} ended with {done.returncode}: {done.stderr.strip()}")
         return done.stdout
 
 

@@ -109,9 +109,7 @@ class NativeNode(RabbitNode):
             env=self._environment(), capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
         if done.returncode != 0:
-            raise RuntimeError(
-                f"rabbitmqctl {' '.join(arguments)} ended with {done.returncode}: {done.stderr}"
-            )
+            raise RuntimeError(f"rabbitmqctl {' '.join(arguments)} ended with {done.returncode}: {done.stderr}")
         return done.stdout
 
     def _environment(self) -> dict[str, str]:
@@ -140,9 +138,7 @@ class NativeNode(RabbitNode):
             # idle schedulers must not spin on a machine that also runs the tests
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+sbwt none +sbwtdcpu none +sbwtdio none",
         }
-        inherited = {
-            key: value for key, value in os.environ.items() if not key.startswith(("RABBITMQ_", "ERL_"))
-        }
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith(("RABBITMQ_", "ERL_"))}
         inherited.pop("NOTIFY_SOCKET", None)
         return {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", **inherited, **own}
 
