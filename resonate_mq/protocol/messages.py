@@ -39,7 +39,7 @@ Message = Execute | Unblock
 
 
 def encode_message(message: Message) -> bytes:
-    """Return compact ASCII-only JSON on one line (protocol section 1.5): one hint or promise gives the official form."""
+    """Return compact ASCII-only JSON on one line (protocol section 1.5); a single hint gives the official form."""
     head: dict[str, Any] = {}
     if message.store_id is not None:
         head["resonate-mq:storeId"] = message.store_id

@@ -101,7 +101,9 @@ class Bench:
         """task.suspend"""
         kind = "promise.register_callback"
         actions = [{"kind": kind, "head": ACTION_HEAD, "data": {"awaited": a, "awaiter": task_id}} for a in awaited]
-        return self.ask("task.suspend", {"id": task_id, "version": version, "actions": actions}, {"corrId": "s", **head})
+        return self.ask(
+            "task.suspend", {"id": task_id, "version": version, "actions": actions}, {"corrId": "s", **head}
+        )
 
     def fulfill(self, task_id: str, version: int, state: str = "resolved") -> Reply:
         """task.fulfill"""

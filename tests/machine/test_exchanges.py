@@ -20,7 +20,9 @@ def test_the_worked_exchange_of_a_run_with_a_local_step_an_rpc_and_a_sleep() -> 
     assert created.data["action"]["head"] == {"corrId": "f", "status": 200, "version": "2026-04-01"}
     assert created.data["action"]["data"]["promise"]["state"] == "pending"
     assert [one["id"] for one in created.data["preload"]] == ["root1.1"]
-    settled = bench.fence("root1", 1, "promise.settle", {"id": "root1.1", "state": "resolved", "value": {"data": "Mg=="}})
+    settled = bench.fence(
+        "root1", 1, "promise.settle", {"id": "root1.1", "state": "resolved", "value": {"data": "Mg=="}}
+    )
     assert settled.data["action"]["data"]["promise"]["value"] == {"data": "Mg=="}
 
     bench.fence("root1", 1, "promise.create", create_data("root1.4", branch="root1.4", target=TARGET))
@@ -49,7 +51,11 @@ def test_a_late_settle_answers_the_deadline_verdict_with_200() -> None:
     bench.create("a", timeout_at=2_000)
     bench.now_ms = 2_000
     reply = bench.settle("a")
-    assert (reply.status, reply.data["promise"]["state"], reply.data["promise"]["value"]) == (200, "rejected_timedout", {})
+    assert (reply.status, reply.data["promise"]["state"], reply.data["promise"]["value"]) == (
+        200,
+        "rejected_timedout",
+        {},
+    )
     assert reply.data["promise"]["settledAt"] == 2_000
 
 

@@ -239,7 +239,9 @@ def test_hints_are_rearmed_only_while_they_are_what_was_sent() -> None:
     bench.acquire("b", 0)
     sent = tuple((one, 0, 50_000) for one in ("a", "b", "timer", "plain", "missing"))
     bench.run(RearmHints((*sent, ("c", 1, 50_000))))
-    hints = {one: (image.task.hint_due_at, image.task.hint_attempt) for one, image in bench.images().items() if image.task}
+    hints = {
+        one: (image.task.hint_due_at, image.task.hint_attempt) for one, image in bench.images().items() if image.task
+    }
     assert hints == {"a": (50_000, 1), "b": (None, 0), "c": (3_000, 0), "timer": (None, 0)}
 
 
