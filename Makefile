@@ -1,7 +1,7 @@
 # What people and CI type. Every target does its own set-up; `make help` lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup lock check format test demo bench stress clean
+.PHONY: help setup lock check format test coverage demo bench stress clean
 
 help: ## List the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1\t\2/' | expand -t 16
@@ -20,6 +20,10 @@ format: setup ## Format the code in place
 
 test: setup ## Start the brokers and environments the tests need, run the tests, stop what was started
 	@.venv/bin/python -m scripts.run_tests $(ARGS)
+
+coverage: setup ## Protocol and machine must be covered to the last branch by their own tests
+	@COVERAGE_FILE=.local/coverage .venv/bin/coverage run -m pytest tests/protocol tests/machine
+	@COVERAGE_FILE=.local/coverage .venv/bin/coverage report
 
 demo: setup ## Workflows that survive SIGKILL of their worker and their server, in under a minute
 	@.venv/bin/resonate-mq demo $(ARGS)
