@@ -38,6 +38,7 @@ class Guarantees:
         packs: several hints may travel in one message (D41).
         max_message_bytes: largest payload it takes; None without a limit of its own.
         head_of_line: a slow consumer delays messages behind it that another could take (D26).
+        counts_held: the credits of a subscription cover the tasks its process holds as well (HTTP poll, D21).
     """
 
     keeps_without_consumer: bool
@@ -46,6 +47,7 @@ class Guarantees:
     packs: bool = True
     max_message_bytes: int | None = None
     head_of_line: bool = False
+    counts_held: bool = False
 
 
 class Outcome(StrEnum):

@@ -57,7 +57,9 @@ class PollTransport:
         TransportConfigError: the URL is not an HTTP URL.
     """
 
-    guarantees = Guarantees(keeps_without_consumer=False, survives_broker_restart=False, redelivers=False)
+    guarantees = Guarantees(
+        keeps_without_consumer=False, survives_broker_restart=False, redelivers=False, counts_held=True
+    )
 
     def __init__(
         self, name: str, url: str, token: str | None = None, basic_auth: tuple[str, str] | None = None

@@ -43,7 +43,9 @@ class PollHub:
         max_streams: how many streams all groups together may hold.
     """
 
-    guarantees = Guarantees(keeps_without_consumer=False, survives_broker_restart=False, redelivers=False)
+    guarantees = Guarantees(
+        keeps_without_consumer=False, survives_broker_restart=False, redelivers=False, counts_held=True
+    )
 
     def __init__(self, name: str = "poll", *, max_streams: int = MAX_STREAMS) -> None:
         self.name = name
