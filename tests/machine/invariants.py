@@ -76,8 +76,8 @@ def check_state(bench: Bench, now_ms: int) -> None:
         if image.task is not None:
             _check_task(promise_id, fixed, image, image.task, now_ms, state)
     for schedule in bench.schedules():
-        assert schedule.created_at <= schedule.next_run_at, 23
-        assert schedule.last_run_at is None or schedule.created_at <= schedule.last_run_at < schedule.next_run_at, 23
+        assert schedule.created_at <= schedule.next_run_at, "23"
+        assert schedule.last_run_at is None or schedule.created_at <= schedule.last_run_at < schedule.next_run_at, "23"
 
 
 def _check_promise(promise_id: str, fixed: Constants, image: PromiseImage, now_ms: int, state: Snap) -> None:
@@ -130,7 +130,7 @@ def _check_task(
 
 def check_step(before: Snap, after: Snap, now_ms: int, *, background: bool = False) -> None:
     """Assert what holds across every single step (7.4, 7.5)."""
-    assert set(before) <= set(after), 24
+    assert set(before) <= set(after), "24"
     for promise_id, (fixed, image) in after.items():
         if promise_id not in before:
             _check_birth(promise_id, fixed, image, now_ms)

@@ -61,7 +61,7 @@ class Histories(RuleBasedStateMachine):
         return reply
 
     def _unchanged_but_for_deadlines(self, before: Snap, after: Snap) -> None:
-        assert set(before) == set(after), 46
+        assert set(before) == set(after), "46"
         touched = {one for one in after if before[one] != after[one]}
         expired = {one for one in touched if before[one][1].state == "pending" != after[one][1].state}
         for one in touched - expired:
@@ -145,7 +145,7 @@ class Histories(RuleBasedStateMachine):
     def release(self, promise_id: str, stale: bool, counted: bool) -> None:
         version = max(0, self._version(promise_id) - stale)
         reply = self._step("task.release", {"id": promise_id, "version": version, "counted": counted})
-        assert not (stale and reply.status == 200 and version != self._version(promise_id)), 51
+        assert not (stale and reply.status == 200 and version != self._version(promise_id)), "51"
 
     @rule(promise_id=IDS, state=VERDICTS, stale=st.booleans())
     def fulfill(self, promise_id: str, state: str, stale: bool) -> None:
