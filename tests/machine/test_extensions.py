@@ -300,8 +300,7 @@ def test_a_scheduled_promise_without_time_left_is_born_settled() -> None:
 
 
 def test_a_bad_cron_is_400_and_names_the_field() -> None:
-    reply = Bench().ask("schedule.create", {
-        "id": "s", "cron": "61 * * * *", "promiseId": "p", "promiseTimeout": 0, "promiseTags": {"resonate:target": TARGET},
-    })  # fmt: skip
+    data = {"id": "s", "promiseId": "p", "promiseTimeout": 0, "promiseTags": {"resonate:target": TARGET}}
+    reply = Bench().ask("schedule.create", {**data, "cron": "61 * * * *"})
     assert reply.status == 400
     assert "minutes" in reply.data

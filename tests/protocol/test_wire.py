@@ -192,6 +192,8 @@ def test_a_destination_leaves_out_the_preferred_process() -> None:
 
 # -- ids
 
+ONE_OF_EACH: list[object] = [None, True, 1, 1.5, "", [], {}, b""]
+
 
 def test_child_ids_are_numbered_and_hashed_when_they_grow_too_long() -> None:
     assert child_id("root.1", 2, "root") == "root.1.2"
@@ -212,6 +214,6 @@ def test_the_origin_is_what_stands_before_the_first_dot_or_colon() -> None:
 
 def test_ids_of_1024_bytes_are_legal_and_types_have_names() -> None:
     assert check_id("x" * 1024, "id")
-    assert [describe(one) for one in (None, True, 1, 1.5, "", [], {}, b"")] == [
+    assert [describe(one) for one in ONE_OF_EACH] == [
         "null", "boolean", "integer", "number", "string", "array", "object", "bytes",
     ]  # fmt: skip
