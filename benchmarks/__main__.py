@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmarks import bare, kernel
-from benchmarks.load import Measured, call_in_turns
+from benchmarks.figures import Measured
+from benchmarks.load import call_in_turns
 from benchmarks.stack import cpu_seconds, rss_bytes, running_stack
 
 

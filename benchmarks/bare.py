@@ -12,7 +12,7 @@ import aiohttp
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from benchmarks.load import Measured, measured
+from benchmarks.figures import Measured, measured
 from benchmarks.stack import free_port
 
 
@@ -45,7 +45,7 @@ async def http_echo(seconds: float, concurrency: int) -> Measured:
     port = free_port()
     server = uvicorn.Server(uvicorn.Config(application, port=port, log_level="warning", lifespan="off"))
     serving = asyncio.ensure_future(server.serve())
-    while not server.started:
+    while not server.started:  # noqa: ASYNC110 - uvicorn tells it by a flag
         await asyncio.sleep(0.01)
     taken: list[float] = []
     start = time.perf_counter()

@@ -3,26 +3,10 @@
 import asyncio
 import time
 import uuid
-from dataclasses import dataclass
 
+from benchmarks.figures import Measured, measured
 from benchmarks.stack import Stack
 from resonate_mq import Resonate
-
-
-@dataclass(frozen=True)
-class Measured:
-    """Latencies and rate of one run.
-
-    Attributes:
-        per_s: completed calls a second.
-        p50_ms, p99_ms: of the calls, milliseconds.
-        calls: how many were completed.
-    """
-
-    per_s: float
-    p50_ms: float
-    p99_ms: float
-    calls: int
 
 
 async def call_in_turns(stack: Stack, function: str, concurrency: int, seconds: float) -> Measured:
@@ -49,14 +33,3 @@ async def call_in_turns(stack: Stack, function: str, concurrency: int, seconds: 
                 group.create_task(one_caller())
         elapsed = time.perf_counter() - counted_from
     return measured(taken, elapsed)
-
-
-def measured(taken: list[float], elapsed_s: float) -> Measured:
-    """Summarise latencies given in seconds."""
-    ordered = sorted(taken)
-    return Measured(
-        per_s=len(ordered) / elapsed_s,
-        p50_ms=ordered[len(ordered) // 2] * 1000,
-        p99_ms=ordered[int(len(ordered) * 0.99)] * 1000,
-        calls=len(ordered),
-    )

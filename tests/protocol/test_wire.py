@@ -97,8 +97,10 @@ def test_a_message_is_read_back_and_is_one_line_of_ascii(message: Execute | Unbl
 def test_a_single_message_has_the_official_form() -> None:
     execute = Execute(None, "http://localhost:8001", (Hint("root1", 0),))
     assert orjson.loads(encode_message(execute)) == {
-        "kind": "execute", "head": {"serverUrl": "http://localhost:8001"}, "data": {"task": {"id": "root1", "version": 0}},
-    }  # fmt: skip
+        "kind": "execute",
+        "head": {"serverUrl": "http://localhost:8001"},
+        "data": {"task": {"id": "root1", "version": 0}},
+    }
     assert orjson.loads(encode_message(Unblock(None, ({"id": "a", "state": "resolved"},)))) == {
         "kind": "unblock", "head": {}, "data": {"promise": {"id": "a", "state": "resolved"}},
     }  # fmt: skip
