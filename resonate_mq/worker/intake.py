@@ -1,0 +1,222 @@
+"""From deliveries to acquisitions (D21, D41): which hint gets a free slot, what waits, what goes back.
+
+Owns the hints that wait for a slot and the flow of the subscriptions. Acquires nothing itself: `start` does, and
+tells the arrival how it ended. Knows no requester and no user code.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import NamedTuple
+
+from resonate_mq.protocol.messages import Execute, Hint, Unblock
+from resonate_mq.transports.port import ConsumingTransport, Delivery
+from resonate_mq.worker.feed import Feed
+from resonate_mq.worker.metrics import Counters
+from resonate_mq.worker.options import WorkerOptions
+from resonate_mq.worker.served import Served
+from resonate_mq.worker.slots import Slots
+
+logger = logging.getLogger(__name__)
+
+SINGLE_WAIT_S = 1.0  # how long an unacknowledged hint may wait for a slot; D21
+PACK_WAIT_S = 0.05  # how long the hints of a pack may; D41
+
+
+class Arrival:
+    """One delivery with hints, until all of them are dealt with.
+
+    It is acknowledged right after the last acquire was answered, before user code runs, and given back when a hint
+    of it found no slot or no answer. A pack that was partly acquired loses only a 409 when it comes again.
+    """
+
+    __slots__ = ("_delivery", "_failed", "_open", "returned")
+
+    def __init__(self, delivery: Delivery, hints: int) -> None:
+        self._delivery = delivery
+        self._open = hints
+        self._failed = False
+        self.returned = False
+
+    def answered(self) -> None:
+        """One hint is done: acquired, refused by the server, or a duplicate."""
+        self._open -= 1
+        if self._open == 0 and not self.returned:
+            if self._failed:
+                self.give_back()
+            else:
+                self._delivery.ack()
+
+    def unanswered(self) -> None:
+        """One hint could not be acquired because the server did not answer."""
+        self._failed = True
+        self.answered()
+
+    def give_back(self) -> None:
+        """Return the message to the broker, whatever still waits of it."""
+        if not self.returned:
+            self.returned = True
+            self._delivery.give_back()
+
+
+class _Waiting(NamedTuple):
+    served: Served
+    hint: Hint
+    arrival: Arrival
+
+
+Start = Callable[[Served, Hint, Arrival], None]
+Route = Callable[[str | None], Served | str]
+
+
+class Intake:
+    """Everything this worker is subscribed to.
+
+    Args:
+        route: gives the server of a store id, or why there is none.
+        start: acquires and runs; called with a slot already taken.
+        unblocked: gets the messages with settled promises.
+        reconnected: called when a subscription flows again.
+    """
+
+    def __init__(
+        self,
+        options: WorkerOptions,
+        slots: Slots,
+        counters: Counters,
+        *,
+        route: Route,
+        start: Start,
+        unblocked: Callable[[Unblock], None],
+        reconnected: Callable[[], None],
+    ) -> None:
+        self._options = options
+        self._slots = slots
+        self._counters = counters
+        self._route = route
+        self._start = start
+        self._unblocked = unblocked
+        self._reconnected = reconnected
+        self._waiting: deque[_Waiting] = deque()
+        self._feeds: list[Feed] = []
+        self._away: set[Served] = set()
+        self._closed = False
+
+    @asynccontextmanager
+    async def open(self, transports: Sequence[ConsumingTransport]) -> AsyncIterator[Intake]:
+        """Subscribe to every transport; on exit what waits goes back to its broker."""
+        async with AsyncExitStack() as stack:
+            for transport in transports:
+                feed = Feed(transport, self._options, self._look_ahead())
+                self._feeds.append(feed)
+                await stack.enter_async_context(feed.open(self._on_delivery, self._reconnected))
+            try:
+                yield self
+            finally:
+                self.close()
+
+    def close(self) -> None:
+        """Take no more hints; give back what waits. Unblocks still come until the scope ends."""
+        self._closed = True
+        self._return_waiting()
+        for feed in self._feeds:
+            feed.want(0)
+
+    def slot_freed(self) -> None:
+        """Start what waits, then let deliveries flow again."""
+        while self._waiting and self._slots.free > 0:
+            waiting = self._waiting.popleft()
+            if not waiting.arrival.returned and self._slots.try_take():
+                self._start(*waiting)
+        self._adjust()
+
+    def server_state(self, served: Served, *, reachable: bool) -> None:
+        """Stop consuming while no server answers, go on when one does (D21)."""
+        if reachable:
+            self._away.discard(served)
+            self._adjust()
+            return
+        self._away.add(served)
+        self._return_waiting()
+        for feed in self._feeds:
+            feed.want(0)
+
+    def troubles(self) -> list[str]:
+        """Return why subscriptions do not flow, for people."""
+        return [feed.trouble for feed in self._feeds if feed.trouble]
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Unicast addresses of this process, one for each transport."""
+        return tuple(feed.address for feed in self._feeds)
+
+    @property
+    def waiting(self) -> int:
+        """How many hints wait for a slot."""
+        return len(self._waiting)
+
+    def _look_ahead(self) -> int:
+        return max(1, self._options.concurrency // 4)
+
+    def _on_delivery(self, delivery: Delivery) -> None:
+        message = delivery.message
+        if isinstance(message, Unblock):
+            self._unblocked(message)
+            delivery.ack()
+            return
+        self._take(delivery, message)
+
+    def _take(self, delivery: Delivery, message: Execute) -> None:
+        self._counters.add("hints", by=len(message.hints))
+        if self._closed:
+            delivery.give_back()
+            return
+        served = self._route(message.store_id)
+        if isinstance(served, str):
+            self._counters.add("refused")
+            logger.warning("hint refused: %s", served, extra={"task_id": message.hints[0].task_id})
+            delivery.reject(served)
+            return
+        arrival = Arrival(delivery, len(message.hints))
+        waits = False
+        for hint in message.hints:
+            if served.is_duplicate(hint.task_id, hint.version):
+                self._counters.add("duplicates")
+                arrival.answered()
+            elif not self._waiting and self._slots.try_take():
+                self._start(served, hint, arrival)
+            else:
+                self._waiting.append(_Waiting(served, hint, arrival))
+                waits = True
+        if waits:
+            patience_s = SINGLE_WAIT_S if len(message.hints) == 1 else PACK_WAIT_S
+            asyncio.get_running_loop().call_later(patience_s, self._out_of_patience, arrival)
+
+    def _out_of_patience(self, arrival: Arrival) -> None:
+        if arrival.returned or not any(waiting.arrival is arrival for waiting in self._waiting):
+            return
+        self._return_waiting()
+        for feed in self._feeds:
+            feed.want(0)
+        if self._slots.free > 0:
+            self._adjust()
+
+    def _return_waiting(self) -> None:
+        """Give back every message of which something waits, once; others of the group may have a slot."""
+        while self._waiting:
+            waiting = self._waiting.popleft()
+            if not waiting.arrival.returned:
+                self._counters.add("given_back")
+                waiting.arrival.give_back()
+
+    def _adjust(self) -> None:
+        """Let as much flow as there are free slots, and a little more."""
+        free = self._slots.free
+        if self._closed or free <= 0 or self._away:
+            return
+        for feed in self._feeds:
+            feed.flow(free, max(1, min(free // 4, self._look_ahead())))
