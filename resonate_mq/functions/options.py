@@ -33,7 +33,7 @@ CLIENT_KEYS = frozenset(
 )
 """Of resonate.options and Function.options."""
 
-_LEGACY_TAGS = {"resonate:invoke": tag_names.TARGET, "resonate:timeout": tag_names.TIMER}
+_LEGACY_TAGS: dict[str, str] = {"resonate:invoke": tag_names.TARGET, "resonate:timeout": tag_names.TIMER}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +122,7 @@ def check_legal(value: str) -> str:
 def _tags(name: str, value: Any) -> dict[str, str]:
     if not isinstance(value, dict) or not all(isinstance(part, str) for pair in value.items() for part in pair):
         raise _wrong(name, "dict[str, str]", value)
-    return {_LEGACY_TAGS.get(tag, tag): text for tag, text in value.items()}
+    return {_LEGACY_TAGS.get(tag) or tag: text for tag, text in value.items()}
 
 
 def _ikey(name: str, value: Any) -> Any:

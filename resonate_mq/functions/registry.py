@@ -27,6 +27,9 @@ class DurableFunction(Generic[P, R]):
     version: int
 
 
+_BODY_FLAGS = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR | inspect.CO_ITERABLE_COROUTINE
+
+
 def unwrap(func: Callable[..., Any]) -> Callable[..., Any]:
     """Return the function behind a registered one; anything else unchanged."""
     return func.func if isinstance(func, DurableFunction) else func
@@ -38,6 +41,9 @@ def kind_of(func: Callable[..., Any]) -> Kind:
     Raises:
         ValueError: an async generator, which can be neither awaited nor yielded from.
     """
+    code = getattr(func, "__code__", None)
+    if code is not None and not code.co_flags & _BODY_FLAGS and not hasattr(func, "_is_coroutine_mark"):
+        return "plain"  # the common case, in one look
     for candidate in (func, getattr(func, "__call__", None)):  # noqa: B004 - objects whose __call__ is a generator
         if inspect.isasyncgenfunction(candidate):
             raise ValueError(

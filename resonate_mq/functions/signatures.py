@@ -3,7 +3,9 @@
 import collections.abc
 import functools
 import inspect
+import types
 import typing
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -94,6 +96,28 @@ def _read(func: Callable[..., Any]) -> Signature:
 _cached = lru_cache(maxsize=4096)(_read)
 
 
+def result_of(func: Callable[..., Any]) -> Any:
+    """Return the annotation of the result of `func`; made for every step, so it reads as little as it can."""
+    annotations = getattr(func, "__annotations__", None)
+    if not annotations or "return" not in annotations:
+        return signature_of(func).result if annotations is None else UNTYPED
+    annotation = annotations["return"]
+    if isinstance(annotation, str):  # from __future__ import annotations
+        code = getattr(func, "__code__", None)
+        if code is None:
+            return signature_of(func).result
+        if code not in _BY_CODE:
+            _BY_CODE[code] = _read(func).result
+        return _BY_CODE[code]
+    try:
+        return _cached_result(annotation)
+    except TypeError:  # unhashable metadata in Annotated
+        return _result_of(annotation)
+
+
+_BY_CODE: "weakref.WeakKeyDictionary[types.CodeType, Any]" = weakref.WeakKeyDictionary()
+
+
 def _result_of(annotation: Any) -> Any:
     origin, args = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is collections.abc.Generator or annotation is collections.abc.Generator:
@@ -103,3 +127,6 @@ def _result_of(annotation: Any) -> Any:
     if origin in _COROUTINES:
         return args[-1] if args else UNTYPED
     return annotation
+
+
+_cached_result = lru_cache(maxsize=4096)(_result_of)
