@@ -77,7 +77,7 @@ class ProcessGroup:
             env = {**self._env, ENV_INDEX: str(child.index)}
             # a session of its own: a terminal's Ctrl-C reaches us alone, and we pass it on once
             child.process = await asyncio.create_subprocess_exec(*self._argv, env=env, start_new_session=True)
-            logger.info("worker process started", extra={"os_pid": child.process.pid, "process": child.index})
+            logger.info("worker process started", extra={"os_pid": child.process.pid, "child": child.index})
             code = await child.process.wait()
             if self._stopping:
                 child.codes.append(code)

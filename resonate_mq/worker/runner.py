@@ -86,7 +86,7 @@ class Runner:
     """Runs what was acquired.
 
     Args:
-        body: makes the execution of a session.
+        body: makes the execution of a session, with what it does differently from others.
         settled: gets the record of each promise settled here, so that nobody here waits for its unblock.
     """
 
@@ -96,7 +96,7 @@ class Runner:
         slots: Slots,
         counters: Counters,
         *,
-        body: Callable[[HeldTask], Body],
+        body: Callable[[HeldTask, dict[str, Any]], Body],
         settled: Callable[[Served, dict[str, Any]], None],
     ) -> None:
         self._options = options
@@ -113,7 +113,7 @@ class Runner:
         """How many suspended executions are kept in memory."""
         return len(self._residents)
 
-    async def run(self, served: Served, data: dict[str, Any], sent_at: float) -> None:
+    async def run(self, served: Served, data: dict[str, Any], sent_at: float, how: dict[str, Any]) -> None:
         """Run a task that was just acquired with a request sent at `sent_at` (monotonic); ends with its lease.
 
         The slot is the caller's: taken before, given back after.
@@ -126,7 +126,7 @@ class Runner:
         try:
             if not await self._after_predecessor(served, task_id, version):
                 return
-            run = self._resident_or_new(served, data, lease)
+            run = self._resident_or_new(served, data, lease, how)
             served.running[task_id] = run
             try:
                 await self._finish(run, await self._outcome(run))
@@ -155,7 +155,7 @@ class Runner:
             earlier.lease.give_up()
         return True
 
-    def _resident_or_new(self, served: Served, data: dict[str, Any], lease: Lease) -> Run:
+    def _resident_or_new(self, served: Served, data: dict[str, Any], lease: Lease, how: dict[str, Any]) -> Run:
         kept = self._residents.take((served.key, lease.task_id), lease.version)
         if kept is not None:
             kept.resume(data, lease)
@@ -163,7 +163,7 @@ class Runner:
             return kept
         session = HeldTask(served, self._options.pid, data, lease, self._park)
         self._counters.add("started")
-        return Run(served, session, self._body(session))
+        return Run(served, session, self._body(session, how))
 
     def _park(self, parked: bool) -> None:
         if parked:

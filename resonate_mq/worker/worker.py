@@ -14,9 +14,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from resonate_mq.protocol.envelope import Reply
 from resonate_mq.protocol.messages import Hint, Unblock
-from resonate_mq.protocol.requests import PromiseCreate, PromiseGet, Request, TaskAcquire, TaskCreate, WorkerHello
+from resonate_mq.protocol.requests import PromiseCreate, TaskAcquire, TaskCreate, WorkerHello
 from resonate_mq.transports.port import ConsumingTransport, TransportError
 from resonate_mq.worker.execution import Environment, Execution
 from resonate_mq.worker.health import HealthPort
@@ -35,7 +34,6 @@ logger = logging.getLogger(__name__)
 
 ACQUIRE_S = 10.0  # how long a hint is held for an answer to its acquire; then it goes back
 STOP_S = 2.0  # for cancelled bodies to end
-_REFUSALS = (409, 422)
 
 
 class Worker:
@@ -134,41 +132,37 @@ class Worker:
             logger.info("draining: giving back %d tasks", len(self._runner.interrupted))
             await self._runner.release_interrupted()
 
-    async def create(
-        self,
-        create: PromiseCreate,
-        *also: Request,
-        link: ServerLink | None = None,
-        deadline_s: float | None = None,
-    ) -> list[Reply]:
-        """Begin a durable function of this very group: acquired and run here where a slot is free.
+    @property
+    def accepts(self) -> bool:
+        """Whether a new task should be acquired for this process now.
 
-        `also` (the registration of a listener, say) travels in the same sequence and its replies follow. An existing
-        promise is joined: the first reply then carries the stored record, whoever runs it.
+        When it should not (no free slot, draining), create the promise alone: a hint brings it to whoever has room.
+        """
+        return self._state == "running" and self._slots.free > 0
 
-        Returns:
-            Replies in order; when the first is ok its data has `promise`.
+    def take(self, create: PromiseCreate) -> TaskCreate:
+        """Return the request that creates a durable function of this very group and acquires it for this process.
 
-        Raises:
-            TransportError: no answer until the deadline.
+        Hand its answer to `adopt`.
+        """
+        return TaskCreate(self.options.pid, self.options.ttl_ms, create, next(self._claims), children=True)
+
+    def adopt(
+        self, data: dict[str, Any], *, sent_at: float | None = None, link: ServerLink | None = None, **how: Any
+    ) -> None:
+        """Run a task that was acquired for this process with `task.create`.
+
+        Args:
+            data: of the reply: task, promise, preload.
+            sent_at: monotonic time before the request was sent; the lease is counted from it.
+            link: the server it was acquired from; the first one when None.
+            how: what this one execution does differently (keywords of `Execution`).
         """
         served = self._serving[0] if link is None else next(one for one in self._serving if one.link is link)
-        if self._state != "running" or not self._slots.try_take():
-            return await served.requester.sequence((create, *also), deadline_s=deadline_s)
-        adopted = False
-        try:
+        if sent_at is None:
             sent_at = served.leases.clock()
-            acquire = TaskCreate(self.options.pid, self.options.ttl_ms, create, claim=next(self._claims), children=True)
-            replies = await served.requester.sequence((acquire, *also), deadline_s=deadline_s)
-            if replies[0].status in _REFUSALS:
-                return await served.requester.sequence((PromiseGet(create.id), *also), deadline_s=deadline_s)
-            if replies[0].ok and replies[0].data["task"].get("pid") == self.options.pid:
-                adopted = True
-                self._spawn(self._run(served, replies[0].data, sent_at))
-            return replies
-        finally:
-            if not adopted:
-                self._slots.give()
+        self._slots.take()
+        self._spawn(self._run(served, data, sent_at, how))
 
     def ready(self) -> tuple[bool, str]:
         """Return whether work can flow, and why not. From any thread."""
@@ -205,8 +199,8 @@ class Worker:
         """How many tasks are held, being acquired ones included."""
         return len(self._tasks)
 
-    def _body(self, session: HeldTask) -> Body:
-        return Execution(session, self._environment)
+    def _body(self, session: HeldTask, how: dict[str, Any]) -> Body:
+        return Execution(session, self._environment, **how)
 
     def _start(self, served: Served, hint: Hint, arrival: Arrival) -> None:
         served.acquiring(hint.task_id, hint.version)
@@ -249,11 +243,11 @@ class Worker:
             self.counters.add("acquire_refused", str(reply.status))
             logger.debug("hint is not for us: %s %s", reply.status, reply.data, extra={"task_id": hint.task_id})
             return
-        await self._run(served, reply.data, sent_at)
+        await self._run(served, reply.data, sent_at, {})
 
-    async def _run(self, served: Served, data: dict[str, Any], sent_at: float) -> None:
+    async def _run(self, served: Served, data: dict[str, Any], sent_at: float, how: dict[str, Any]) -> None:
         self.counters.add("acquired")
-        await self._runner.run(served, data, sent_at)
+        await self._runner.run(served, data, sent_at, how)
 
     def _slot_freed(self) -> None:
         self._intake.slot_freed()

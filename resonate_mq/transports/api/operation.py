@@ -27,7 +27,8 @@ class Operation:
         attempts: answers 503 or 429 in a row.
         ambiguous: some attempt got no answer and may have been executed.
         plain: go on without extensions: the server refused one.
-        alone: travel in no batch: it is suspected of spoiling it.
+        alone: share a batch with no other operation: it is suspected of spoiling it.
+        solo: travel in no batch at all: debug.* is refused in one, and a head would be lost.
     """
 
     __slots__ = (
@@ -42,6 +43,7 @@ class Operation:
         "plain",
         "replies",
         "requests",
+        "solo",
         "steps",
     )
 
@@ -62,7 +64,8 @@ class Operation:
         self.attempts = 0
         self.ambiguous = False
         self.plain = False
-        self.alone = False
+        self.solo = head is not None or any(request.kind.startswith("debug.") for request in requests)
+        self.alone = self.solo
         self.last_error = "it was never sent"
 
     def answer_locally(self, capabilities: frozenset[str], facts: ServerFacts) -> bool:

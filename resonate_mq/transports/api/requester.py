@@ -27,6 +27,7 @@ DEADLINE_S = 60.0  # how long a call is retried unless its caller says otherwise
 MAX_IN_FLIGHT = 4  # batches; D44
 MAX_IN_FLIGHT_SINGLE = 64  # requests, where the server has no batch
 MIN_BATCH, MAX_BATCH = 16, 100  # operations; D44
+MAX_REQUESTS = 400  # in one message: half of what servers take, because one may become two on the wire
 FIRST_RETRY_S, LAST_RETRY_S = 0.02, 1.0  # a restarting server is found again within a second
 SWEEP_S = 0.25  # how late a deadline may be noticed
 AWAY_AFTER_S = 0.5  # one broken keep-alive connection is no outage
@@ -118,18 +119,17 @@ class Requester:
         replies: list[Reply] = []
         rest = tuple(requests)
         while True:
-            operation = Operation(rest, head, deadline, self._loop.create_future())
+            part = rest[:MAX_REQUESTS]
+            operation = Operation(part, head, deadline, self._loop.create_future())
             self._submit(operation)
             try:
                 got = await operation.future
             finally:
                 self._waiting.discard(operation)
             mine = await settle_claim(self, operation, got, deadline - self._loop.time())
-            if mine is None:
-                return [*replies, *got]
-            replies += [*got[:-1], mine]
+            replies += got if mine is None else [*got[:-1], mine]
             rest = rest[len(got) :]
-            if not rest:
+            if not rest or not replies[-1].ok:
                 return replies
 
     async def facts(self, deadline_s: float | None = None) -> ServerFacts:
@@ -188,11 +188,13 @@ class Requester:
         batched = self._facts is None or "batch" in self._facts.capabilities
         room = min(max(len(self._waiting) // 4, MIN_BATCH), MAX_BATCH) if batched else 1
         batch: list[Operation] = []
+        requests = 0
         while self._queue and len(batch) < room:
             operation = self._queue.popleft()
             if operation.future.done():
                 continue
-            if operation.alone and batch:
+            requests += len(operation.requests)
+            if batch and (operation.alone or requests > MAX_REQUESTS):
                 self._queue.appendleft(operation)
                 break
             batch.append(operation)
@@ -246,7 +248,7 @@ class Requester:
         live = [operation for operation in batch if not operation.answer_locally(capabilities, self._facts)]
         if not live:
             return []
-        if len(live) == 1 and (len(live[0].steps) == 1 or "batch" not in capabilities):
+        if len(live) == 1 and (len(live[0].steps) == 1 or live[0].solo):
             await self._one_by_one(live[0])
         elif "batch" not in capabilities:
             for operation in live:  # facts changed since this batch was taken
