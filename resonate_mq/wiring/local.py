@@ -1,0 +1,45 @@
+"""Local mode: the real server inside this process, over the memory or SQLite store."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from resonate_mq.transports.api.direct import DirectChannel, Handler
+from resonate_mq.transports.inprocess import InProcessTransport
+from resonate_mq.wiring.adapters import make_store
+from resonate_mq.wiring.hop import hopping
+
+LOCAL = "poll"  # so that literal poll:// targets of programs written for a server stay valid
+
+
+@dataclass(frozen=True, slots=True)
+class LocalServer:
+    """A running in-process server."""
+
+    handler: Handler
+    transport: InProcessTransport
+    home: asyncio.AbstractEventLoop
+
+    def channel(self) -> DirectChannel:
+        """Return a channel for the server's own loop."""
+        return DirectChannel(self.handler)
+
+    def channel_from_elsewhere(self) -> DirectChannel:
+        """Return a channel for another loop, the lease thread's."""
+        return DirectChannel(hopping(self.handler, self.home))
+
+
+@asynccontextmanager
+async def open_local_server(store_url: str, pid: str) -> AsyncIterator[LocalServer]:
+    """Open a server on the running loop that serves this process only.
+
+    Raises:
+        StoreUnavailableError: the store cannot be opened; says why and what to do.
+    """
+    from resonate_mq.server import Server, ServerOptions
+
+    transport = InProcessTransport(LOCAL, one_group=True)
+    options = ServerOptions(port=None, name="local", default_transport=LOCAL)
+    async with Server(store=make_store(store_url), transports=[transport], options=options) as server:
+        yield LocalServer(server.api.handle_envelope, transport, asyncio.get_running_loop())
