@@ -1,0 +1,324 @@
+"""One subscription on the consuming connection: the group's queue with credits, and a queue of its own for unicast.
+
+It comes back by itself: after a lost connection, a closed channel, or a queue that was deleted. Credits are the
+prefetch of the consumer; they cannot be lowered on a live one, so pausing cancels it and resuming consumes anew (D21).
+"""
+
+import asyncio
+import contextlib
+import itertools
+import logging
+from functools import partial
+
+from aiormq.abc import AbstractChannel, AbstractConnection, DeliveredMessage
+from pamqp.commands import Basic
+
+from resonate_mq.protocol.errors import InvalidRequestError
+from resonate_mq.protocol.messages import Message, decode_message
+from resonate_mq.transports.amqp.acks import AckBook
+from resonate_mq.transports.amqp.faults import closed, closing_reason, translated
+from resonate_mq.transports.amqp.link import Link
+from resonate_mq.transports.amqp.names import UNICAST_EXCHANGE, queue_of, unicast_key
+from resonate_mq.transports.amqp.options import AmqpOptions
+from resonate_mq.transports.amqp.publisher import AmqpPublisher
+from resonate_mq.transports.amqp.topology import declare_queue, declare_unicast
+from resonate_mq.transports.backoff import Backoff
+from resonate_mq.transports.gate import CreditGate
+from resonate_mq.transports.port import Subscription, TransportError
+
+logger = logging.getLogger(__name__)
+
+FIRST_RETRY_S = 0.05
+BURY_RETRY_S = 1.0
+CLOSE_S = 2.0
+MAX_PREFETCH = 65_535
+
+
+class AmqpConsumer:
+    """Runs one subscription.
+
+    Attributes:
+        trouble: why nothing can be delivered now; empty when it can.
+    """
+
+    def __init__(self, link: Link, publisher: AmqpPublisher, options: AmqpOptions, subscription: Subscription) -> None:
+        self.trouble = "not connected yet"
+        self.subscription = subscription
+        self.queue = queue_of(subscription.group)
+        self._link = link
+        self._publisher = publisher
+        self._options = options
+        self._gate: CreditGate[_AnycastDelivery] = CreditGate(subscription.credits, subscription.on_delivery)
+        self._session: _Session | None = None
+        self._applying = asyncio.Lock()
+
+    async def pause(self) -> None:
+        """Cancel the consumer; what arrives meanwhile goes back to the queue."""
+        await self._set_credits(0)
+
+    async def resume(self, credits: int) -> None:
+        """Consume with this many credits."""
+        await self._set_credits(credits)
+
+    async def _set_credits(self, credits: int) -> None:
+        self._gate.credits = credits
+        if credits == 0:
+            for delivery in self._gate.take_waiting():
+                delivery.return_unseen()
+        self._gate.flush()
+        async with self._applying:
+            session = self._session
+            if session is not None and not session.ended.done():
+                try:
+                    await session.apply(self._gate.credits)
+                except TransportError as error:
+                    session.end(str(error))  # the next session starts with the credits wanted now
+
+    async def run(self) -> None:
+        """Consume until cancelled."""
+        backoff = Backoff(FIRST_RETRY_S, self._options.retry_cap_s)
+        while True:
+            connection = await self._connected()
+            session = _Session(connection, self, self._options)
+            self._link.on_down.add(session.link_down)
+            try:
+                async with self._applying:
+                    await session.start()
+                    await session.apply(self._gate.credits)
+                    self._session = session
+                backoff.reset()
+                self._now("")
+                self._now(await session.run())
+            except TransportError as error:
+                self._now(str(error))
+            finally:
+                self._session = None
+                self._gate.take_waiting()  # the broker delivers them again
+                await session.close()
+                self._link.on_down.discard(session.link_down)
+            await asyncio.sleep(backoff.next_s())
+
+    async def _connected(self) -> AbstractConnection:
+        if self._link.trouble:
+            self._now(self._link.trouble)
+        return await self._link.connected()
+
+    def _now(self, trouble: str) -> None:
+        if trouble and trouble != self.trouble:
+            logger.info("consumer interrupted", extra={"group": self.subscription.group, "reason": trouble})
+        self.trouble = trouble
+        self.subscription.on_state(not trouble, trouble)
+
+    async def received(self, book: AckBook, message: DeliveredMessage) -> None:
+        """Take an anycast message: deliver it, let it wait for a credit, send it back or to the dead letters."""
+        assert isinstance(message.delivery, Basic.Deliver)
+        tag = message.delivery.delivery_tag
+        assert tag is not None
+        if book.closed:
+            return
+        book.opened(tag)
+        if self._gate.credits == 0:
+            book.give_back(tag)
+            return
+        try:
+            content = decode_message(message.body)
+        except InvalidRequestError as error:
+            self.bury(book, tag, message, error.message)
+            return
+        self._gate.offer(_AnycastDelivery(self, book, tag, message, content))
+
+    async def received_unicast(self, message: DeliveredMessage) -> None:
+        """Take a message to this process: nobody else could take it, so it is off the books already."""
+        try:
+            content = decode_message(message.body)
+        except InvalidRequestError as error:
+            self.bury(None, 0, message, error.message)
+            return
+        self.subscription.on_delivery(_UnicastDelivery(self, message, content))
+
+    def ended(self) -> None:
+        """One anycast delivery was ended by its receiver."""
+        self._gate.ended()
+
+    def bury(self, book: AckBook | None, tag: int, message: DeliveredMessage, reason: str) -> None:
+        """Send a message to the dead letters; only when it is there, take it off the books. Tried until that works."""
+        logger.warning("message rejected", extra={"queue": self.queue, "reason": reason})
+        origin = self.queue if book is not None else f"{UNICAST_EXCHANGE} {self.subscription.group}"
+        message_id = f"dead-{message.header.properties.message_id or ''}"[:200]
+        loop = asyncio.get_running_loop()
+
+        def done(buried: bool) -> None:
+            if book is not None and buried:
+                book.ack(tag)
+            elif book is not None and not book.closed:
+                loop.call_later(BURY_RETRY_S, start)
+
+        def start() -> None:
+            task = loop.create_task(self._publisher.bury(origin, message.body, reason, message_id, done))
+            _burials.add(task)
+            task.add_done_callback(_burials.discard)
+
+        start()
+
+
+_burials: set[asyncio.Task[None]] = set()  # the loop alone would forget a running task
+
+
+class _Session:
+    """The channels of one subscription on one connection."""
+
+    def __init__(self, connection: AbstractConnection, consumer: AmqpConsumer, options: AmqpOptions) -> None:
+        self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._connection = connection
+        self._consumer = consumer
+        self._rpc_s = options.rpc_s
+        self._queue_type = options.queue_type
+        self._channels: list[AbstractChannel] = []
+        self._anycast: AbstractChannel | None = None
+        self._book: AckBook | None = None
+        self._prefetch = 0
+        self._tags = itertools.count(1)
+        self._tag = ""
+        self._is_down = False
+
+    def end(self, reason: str) -> None:
+        """Leave `run` with this reason."""
+        if not self.ended.done():
+            self.ended.set_result(reason)
+
+    def link_down(self, reason: str) -> None:
+        """The connection is of no use; nobody would answer a polite close."""
+        self._is_down = True
+        if self._book is not None:
+            self._book.closed = True
+        self.end(reason)
+
+    async def start(self) -> None:
+        """Open the channels and consume what is sent to this process alone."""
+        subscription, rpc_s = self._consumer.subscription, self._rpc_s
+        with translated(f"group '{subscription.group}' cannot be consumed"):
+            unicast = await self._channel()
+            await declare_unicast(unicast, rpc_s)
+            # a fresh name each time: after a half-open connection the old one stays locked until the broker notices
+            inbox = (await unicast.queue_declare("", exclusive=True, auto_delete=True, timeout=rpc_s)).queue
+            assert inbox is not None
+            key = unicast_key(subscription.group, subscription.pid)
+            await unicast.queue_bind(inbox, UNICAST_EXCHANGE, key, timeout=rpc_s)
+            await unicast.basic_consume(inbox, self._consumer.received_unicast, no_ack=True, timeout=rpc_s)
+            self._anycast = await self._channel()
+            self._book = AckBook(self._anycast)
+
+    async def apply(self, credits: int) -> None:
+        """Consume the group's queue with these credits; 0 cancels."""
+        prefetch = min(credits, MAX_PREFETCH)
+        channel, book, rpc_s = self._anycast, self._book, self._rpc_s
+        if prefetch == self._prefetch or channel is None or book is None:
+            return
+        consumer = self._consumer
+        with translated(f"queue '{consumer.queue}' cannot be consumed"):
+            if self._prefetch:
+                tag, self._tag, self._prefetch = self._tag, "", 0
+                await channel.basic_cancel(tag, timeout=rpc_s)
+            if prefetch:
+                await declare_queue(self._connection, consumer.queue, self._queue_type, rpc_s)
+                await channel.basic_qos(prefetch_count=prefetch, timeout=rpc_s)
+                self._tag, self._prefetch = f"resonate-{next(self._tags)}", prefetch
+                receive = partial(consumer.received, book)
+                await channel.basic_consume(consumer.queue, receive, consumer_tag=self._tag, timeout=rpc_s)
+
+    async def run(self) -> str:
+        """Return why it cannot go on."""
+        assert self._book is not None
+        writing = asyncio.create_task(self._book.run())
+        closings = {channel.closing for channel in self._channels} | {self._connection.closing}
+        try:
+            await asyncio.wait({*closings, self.ended, writing}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            writing.cancel()
+            await asyncio.wait({writing})
+        if self.ended.done():
+            return self.ended.result()
+        reasons = [closing_reason(closing) for closing in closings if closing.done()]
+        return f"queue '{self._consumer.queue}' is not consumed any more: {reasons[0] if reasons else 'write failed'}"
+
+    async def close(self) -> None:
+        """Close the channels: what is not ended goes back to the queue."""
+        self.end("closed")
+        book, anycast = self._book, self._anycast
+        is_alive = not self._is_down and not self._connection.is_closed
+        if book is not None and anycast is not None:
+            if is_alive and not anycast.is_closed:
+                with contextlib.suppress(TransportError, TimeoutError):
+                    async with asyncio.timeout(CLOSE_S):
+                        await book.flush()
+            book.closed = True
+        if is_alive:
+            for channel in self._channels:
+                await closed(channel, CLOSE_S)
+
+    async def _channel(self) -> AbstractChannel:
+        channel = await self._connection.channel(publisher_confirms=False, timeout=self._rpc_s)
+        self._channels.append(channel)
+        channel.on_consumer_cancel_callbacks.add(self._on_cancelled)
+        return channel
+
+    def _on_cancelled(self, frame: object) -> None:
+        self.end(f"the broker ended the consumer of queue '{self._consumer.queue}': it was deleted or moved")
+
+
+class _AnycastDelivery:
+    __slots__ = ("_book", "_consumer", "_ended", "_raw", "_tag", "message")
+
+    def __init__(
+        self, consumer: AmqpConsumer, book: AckBook, tag: int, raw: DeliveredMessage, message: Message
+    ) -> None:
+        self.message = message
+        self._consumer = consumer
+        self._book = book
+        self._tag = tag
+        self._raw = raw
+        self._ended = False
+
+    def ack(self) -> None:
+        if self._end():
+            self._book.ack(self._tag)
+
+    def give_back(self) -> None:
+        if self._end():
+            self._book.give_back(self._tag)
+
+    def reject(self, reason: str) -> None:
+        if self._end():
+            self._consumer.bury(self._book, self._tag, self._raw, reason)
+
+    def return_unseen(self) -> None:
+        """Give back a delivery that never left the gate."""
+        self._ended = True
+        self._book.give_back(self._tag)
+
+    def _end(self) -> bool:
+        if self._ended:
+            return False
+        self._ended = True
+        self._consumer.ended()
+        return True
+
+
+class _UnicastDelivery:
+    """Giving it back forgets it: the server's retry brings it again."""
+
+    __slots__ = ("_consumer", "_raw", "message")
+
+    def __init__(self, consumer: AmqpConsumer, raw: DeliveredMessage, message: Message) -> None:
+        self.message = message
+        self._consumer = consumer
+        self._raw = raw
+
+    def ack(self) -> None:
+        pass
+
+    def give_back(self) -> None:
+        pass
+
+    def reject(self, reason: str) -> None:
+        self._consumer.bury(None, 0, self._raw, reason)
