@@ -273,6 +273,7 @@ class _MemoryUnit:
         self._roll_back()
         self._mark_before_reset = clock.mark_ms
         clock.mark_ms = 0
+        self.now_ms = clock.now_ms()
         self._content = _Content()
         self._absent = []
         self.state = State(self._content.promises)

@@ -64,13 +64,21 @@ class Unit(Protocol):
     now_ms: int
 
     async def widen(self, footprint: Footprint) -> None:
-        """Load more into `state`; what the unit changed stays."""
+        """Load more into `state`; what the unit changed stays.
+
+        Call it between requests, or after `state.undo()`: never in the middle of one.
+
+        Raises:
+            StoreUnavailableError: it cannot be read now.
+            RefusedDataError: an id is nothing the store could hold.
+        """
         ...
 
     async def search_promises(self, query: PromiseSearch, now_ms: int) -> tuple[list[Promise], bool]:
         """Return a page by id ascending (byte order), and whether more follow.
 
-        The state filter applies to the projection at `now_ms`; changes of this unit are seen.
+        The state filter applies to the projection at `now_ms`; changes of this unit are seen. The records are for
+        reading: they may lack awaiters and listeners.
         """
         ...
 
@@ -83,7 +91,7 @@ class Unit(Protocol):
         ...
 
     async def reset(self) -> None:
-        """Delete everything (debug.reset) and forget the high-water mark of time."""
+        """Delete everything (debug.reset) and forget the high-water mark of time; `state` is a new one afterwards."""
         ...
 
     async def snapshot(self) -> Snapshot:
@@ -91,8 +99,9 @@ class Unit(Protocol):
         ...
 
     async def commit(self) -> None:
-        """Return once everything that changed is durable.
+        """Return once everything that changed is durable; `state.changed` stays readable.
 
+        With nothing changed it still writes the high-water mark: that shows whether the store takes commits.
         Settlements get their `settle_seq` in the order of `state.changed` (D19).
 
         Raises:

@@ -118,9 +118,6 @@ class SqliteUnit:
 
     async def commit(self) -> None:
         home, writer = self._home, self._writer
-        if not writer.has_work and not self._has_begun:
-            self._is_committed = True
-            return
         try:
             self._flush()
             counters = writer.counters

@@ -73,8 +73,8 @@ WHERE tasks.state = 'pending' AND destination = ? AND hint_due_at <= ? AND tasks
 ORDER BY tasks.key LIMIT ?
 
 -- name: unconfirmed
-SELECT DISTINCT promise, promises.id FROM listeners JOIN promises ON promises.key = listeners.promise
-WHERE is_settled = 1 AND promise > ? ORDER BY promise LIMIT ?
+SELECT promise, promises.id FROM listeners JOIN promises ON promises.key = listeners.promise
+WHERE is_settled = 1 AND promise > ? GROUP BY promise ORDER BY promise LIMIT ?
 
 -- name: held
 SELECT pid, id FROM tasks JOIN promises USING (key) WHERE tasks.state = 'acquired'
