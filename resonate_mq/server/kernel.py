@@ -34,6 +34,7 @@ class Kernel:
     Attributes:
         paused: background work is suspended by debug.start.
         trouble: why the store takes no commits at the moment, "" when it does.
+        committed_at_ms: the store's time of the last commit that succeeded (epoch ms).
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class Kernel:
         self._on_reset: list[Callable[[], None]] = []
         self._on_resumed: list[Callable[[], None]] = []
         self._busy_since: float | None = None
-        self._last_now_ms = store.last_now_ms
+        self._last_now_ms = self.committed_at_ms = store.last_now_ms
         self._last_read_at = time.monotonic()
         self._debug_mark_ms = 0
         self.paused = False
@@ -180,9 +181,11 @@ class Kernel:
         drain = Drain(self._store, jobs, self._debug_time)
         commit = await drain.run()
         self._last_now_ms, self._last_read_at = drain.store_now_ms, time.monotonic()
-        if drain.committed and self.trouble:
-            logger.info("the store takes commits again")
-            self.trouble = ""
+        if drain.committed:
+            self.committed_at_ms = drain.store_now_ms
+            if self.trouble:
+                logger.info("the store takes commits again")
+                self.trouble = ""
         for job in jobs:
             job.answer()
         if drain.failures:

@@ -135,9 +135,12 @@ class Feeder:
             hungry.feed_unblocks(found_untold)
         while self._backlogs:
             key = next(iter(self._backlogs))
-            destination = self._backlogs[key]
-            await self._read_backlog(hungry, destination)
-            self._backlogs.pop(key, None)
+            destination = self._backlogs.pop(key)
+            try:
+                await self._read_backlog(hungry, destination)
+            except StoreError:
+                self.want_backlog(destination)
+                raise
 
     async def _read_backlog(self, hungry: Hungry, destination: Destination) -> None:
         """Read pages until one has something to send; the publisher asks again when that is sent."""

@@ -6,15 +6,15 @@ and the transports' own `on_ready`; there is no polling. The store's books are t
 
 import asyncio
 import logging
-import random
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from resonate_mq.machine.rules import HINT_CLAIM_MS
-from resonate_mq.protocol.addresses import ALWAYS_VALID, destination_of, parse_address
+from resonate_mq.protocol.addresses import ALWAYS_VALID, parse_address
 from resonate_mq.protocol.messages import Hint
 from resonate_mq.protocol.records import PENDING, SUSPENDED, Promise, PromiseImage
 from resonate_mq.protocol.tags import TARGET
-from resonate_mq.server.commits import Commit
+from resonate_mq.server.commits import Commit, is_new_hint
 from resonate_mq.server.kernel import Kernel
 from resonate_mq.server.metrics import Metrics
 from resonate_mq.server.presence import Presence
@@ -28,16 +28,14 @@ from resonate_mq.server.publisher.destination import (
 )
 from resonate_mq.server.publisher.feeder import Feeder, Untold, Waiting
 from resonate_mq.server.publisher.preferred import Preferred
+from resonate_mq.server.publisher.routes import Routes
 from resonate_mq.server.publisher.sender import Sender
 from resonate_mq.stores.port import Store
 from resonate_mq.transports.port import PublishingTransport
 
 logger = logging.getLogger(__name__)
 
-DESTINATIONS_LIMIT = 10_000
 SENT_LIMIT = 100_000  # confirmed hints remembered, so that they are not read and sent again before they are due
-FIRST_RETRY_S = 1.0
-LAST_RETRY_S = 30.0
 UNBLOCK_GIVEN_UP_S = 600.0  # D23
 
 
@@ -61,20 +59,18 @@ class Publisher:
         self._kernel = kernel
         self._presence = presence
         self._metrics = metrics
-        self._schemes = frozenset(transports) | ALWAYS_VALID
         self._senders = {
             name: Sender(transport, self, presence, metrics, store.store_id, server_url)
             for name, transport in transports.items()
         }
-        self._destinations: dict[str, Destination] = {}
         self._hints: dict[str, PendingHint] = {}
         self._sent: dict[str, PendingHint] = {}
-        self._retries: dict[str, asyncio.TimerHandle] = {}
+        self._routes = Routes(frozenset(transports) | ALWAYS_VALID, frozenset(transports), self._drop_all)
         self.books = Books(kernel)
         self._feeder = Feeder(store, kernel, metrics)
         self._preferred = Preferred(self._to_group)
-        for sender in self._senders.values():
-            sender.transport.on_ready(lambda key, sender=sender: self._ready(key, sender))  # type: ignore[misc]
+        for name, transport in transports.items():
+            transport.on_ready(partial(self._ready, name))
         kernel.observe(self._observe)
         kernel.on_reset(self._reset)
         kernel.on_resumed(self._feeder.want_sweep)
@@ -92,8 +88,7 @@ class Publisher:
                 tasks.create_task(self._feeder.run(self), name="feed publisher")
                 tasks.create_task(self.books.run(), name="write deliveries")
         finally:
-            for handle in self._retries.values():
-                handle.cancel()
+            self._routes.clear()
             self._preferred.clear()
 
     # -- commits
@@ -110,10 +105,10 @@ class Publisher:
                         self._left(promise.id)
                 elif before is None or (before.task is not None and before.task.state == PENDING):
                     self._left(promise.id)
-            if promise.listeners and promise.state != PENDING and not paused:
-                if before is None or before.state == PENDING:
-                    for address in promise.listeners:
-                        self._new_unblock(promise, address)
+            has_news = promise.listeners and promise.state != PENDING and not paused
+            if has_news and (before is None or before.state == PENDING):
+                record = promise.wire()
+                self.feed_unblocks([Untold(promise.id, address, record) for address in promise.listeners])
 
     def _new_hint(self, promise: Promise, before: PromiseImage | None) -> None:
         task = promise.task
@@ -124,7 +119,7 @@ class Publisher:
         resumed = before is not None and before.task is not None and before.task.state == SUSPENDED
         if resumed and task.last_pid is not None and self._to_resident(hint, task.last_pid):
             return
-        self._enqueue(hint, self._destination(hint.target))
+        self._enqueue(hint, self._routes.find(hint.target))
 
     def _left(self, task_id: str) -> None:
         """The task is not pending any more, or its hint is a new one: forget what was under way."""
@@ -146,7 +141,7 @@ class Publisher:
             self._metrics.drop("no such transport")
             self.books.sent(hint.task_id, hint.version, hint.attempt)
             return
-        hint.address = parse_address(hint.target, self._schemes) if not hint.preferred else hint.address
+        hint.address = parse_address(hint.target, self._routes.schemes) if not hint.preferred else hint.address
         if not destination.has_room():
             destination.in_store = True
             if not destination.blocked:
@@ -180,7 +175,7 @@ class Publisher:
         self.books.left(hint.task_id)
         hint.attempt = max(hint.attempt, 0) + 1
         hint.preferred = False
-        self._enqueue_known(hint, self._destination(hint.target))
+        self._enqueue_known(hint, self._routes.find(hint.target))
 
     def _enqueue_known(self, hint: PendingHint, destination: Destination | None) -> None:
         """Queue a hint the store holds as due; where nobody takes it, move its instant so that others come up."""
@@ -197,7 +192,7 @@ class Publisher:
         for one in found:
             if not self.knows(one.task_id) and one.due_at <= now_ms:
                 hint = PendingHint(one.task_id, one.version, one.target, one.attempt)
-                self._enqueue_known(hint, self._destination(one.target))
+                self._enqueue_known(hint, self._routes.find(one.target))
 
     def feed_backlog(self, destination: Destination, found: Sequence[Waiting], now_ms: int) -> None:
         """Take what waits for one destination: due, refused before, or born while memory was full; not delayed ones."""
@@ -251,7 +246,7 @@ class Publisher:
         address = self._presence.resident_address(pid, scheme)
         if address is None:
             return False
-        destination = self._destination(str(address))
+        destination = self._routes.find(str(address))
         if destination is None or destination.blocked or not destination.has_room():
             return False
         hint.preferred = True
@@ -267,12 +262,9 @@ class Publisher:
         if self._sent.pop(hint.task_id, None) is not None:
             self.books.left(hint.task_id)
         hint.preferred = False
-        self._enqueue(hint, self._destination(hint.target))
+        self._enqueue(hint, self._routes.find(hint.target))
 
     # -- unblocks
-
-    def _new_unblock(self, promise: Promise, address: str) -> None:
-        self.feed_unblocks((Untold(promise.id, address, promise.wire()),))
 
     def feed_unblocks(self, found: Sequence[Untold]) -> None:
         """Take unblocks that are not confirmed."""
@@ -280,7 +272,7 @@ class Publisher:
         for one in found:
             if self.books.is_told(one.promise_id, one.address):
                 continue
-            destination = self._destination(one.address)
+            destination = self._routes.find(one.address)
             if destination is None:
                 self._metrics.drop("no such transport")
                 self.books.told(one.promise_id, one.address)
@@ -306,48 +298,23 @@ class Publisher:
 
     # -- destinations
 
-    def _destination(self, target: str) -> Destination | None:
-        key = destination_of(target)
-        found = self._destinations.get(key)
-        if found is None:
-            address = parse_address(key, self._schemes)
-            if address.transport not in self._senders:
-                logger.warning("no transport for a target", extra={"target": key})
-                return None
-            if len(self._destinations) >= DESTINATIONS_LIMIT:
-                self._forget_idle()
-            found = self._destinations[key] = Destination(key, address)
-        return found
-
-    def _forget_idle(self) -> None:
-        for key in [key for key, one in self._destinations.items() if one.idle and key not in self._retries]:
-            del self._destinations[key]
-        while len(self._destinations) >= DESTINATIONS_LIMIT:
-            key = next(iter(self._destinations))
-            for hint in self._destinations.pop(key).hints.values():
-                self._hints.pop(hint.task_id, None)
-                hint.phase = Phase.GONE
-
     def _stir(self, destination: Destination) -> None:
         self._senders[destination.address.transport].stir(destination)
 
-    def _ready(self, key: str, sender: Sender) -> None:
+    def _ready(self, name: str, key: str) -> None:
         """A consumer came or has room, or (key "") the whole transport is back."""
         if key:
-            destination = self._destinations.get(key) or self._destination(key)
+            destination = self._routes.find(key)
             if destination is not None:
                 if not destination.blocked:
                     destination.in_store = destination.in_store or not destination.hints
                 self._try_now(destination)
             return
-        for destination in list(self._destinations.values()):
-            if self._senders[destination.address.transport] is sender:
-                self._try_now(destination)
+        for destination in self._routes.of_transport(name):
+            self._try_now(destination)
 
     def _try_now(self, destination: Destination) -> None:
-        handle = self._retries.pop(destination.key, None)
-        if handle is not None:
-            handle.cancel()
+        self._routes.stop_retry(destination)
         destination.unblock()
         self.drained(destination)
         self._stir(destination)
@@ -372,28 +339,34 @@ class Publisher:
             self._give_up_old(destination)
             if failed:
                 logger.warning("publishing failed", extra={"destination": destination.key, "reason": reason})
-        if destination.key not in self._retries:
-            delay_s = min(FIRST_RETRY_S * 2 ** min(destination.failures - 1, 10), LAST_RETRY_S)
-            delay_s *= 1 + random.random() / 10
-            loop = asyncio.get_running_loop()
-            self._retries[destination.key] = loop.call_later(delay_s, self._probe, destination)
+        self._routes.retry_later(destination, self._probe)
 
     def _probe(self, destination: Destination) -> None:
-        self._retries.pop(destination.key, None)
         if not destination.blocked:
             return
         self._give_up_old(destination)
+        self.settle(destination)
         destination.probe = True
-        if destination.hints or any(True for _ in destination.loaded_unblocks()):
+        if destination.has_work:
             self._stir(destination)
         elif destination.unblocks:
             self._feeder.want_records([next(iter(destination.unblocks))[0]])
         else:
-            destination.settle_returned()
-            destination.unblock()
-            self.drained(destination)
-            if destination.has_work:
-                self._stir(destination)
+            self._try_now(destination)
+
+    def settle(self, destination: Destination) -> None:
+        """Put what came back in its place; what is too much stays in the store alone."""
+        for surplus in destination.settle_returned():
+            self._drop(surplus)
+
+    def _drop(self, hint: PendingHint) -> None:
+        self._hints.pop(hint.task_id, None)
+        hint.phase = Phase.GONE
+
+    def _drop_all(self, destination: Destination) -> None:
+        self.settle(destination)
+        for hint in destination.hints.values():
+            self._drop(hint)
 
     def _give_up_old(self, destination: Destination) -> None:
         now = asyncio.get_running_loop().time()
@@ -404,22 +377,10 @@ class Publisher:
                 self._metrics.drop("unblock given up")
 
     def _reset(self) -> None:
-        for handle in self._retries.values():
-            handle.cancel()
         for hint in self._hints.values():
             hint.phase = Phase.GONE
-        self._destinations, self._hints, self._sent, self._retries = {}, {}, {}, {}
+        self._hints, self._sent = {}, {}
+        self._routes.clear()
         self._preferred.clear()
         self._feeder.clear()
         self.books.clear()
-
-
-def is_new_hint(promise: Promise, before: PromiseImage | None, now_ms: int) -> bool:
-    """Tell whether a commit made a task pending whose hint this server has to send at once (D17)."""
-    task = promise.task
-    if task is None or task.hint_due_at is None or task.hint_attempt != 0 or promise.is_timer():
-        return False
-    if task.hint_due_at > now_ms + HINT_CLAIM_MS:
-        return False
-    was = None if before is None else before.task
-    return was is None or was.state != PENDING or was.version != task.version or was.hint_due_at != task.hint_due_at

@@ -38,6 +38,8 @@ class Follow(Protocol):
 
     def drained(self, destination: Destination) -> None: ...
 
+    def settle(self, destination: Destination) -> None: ...
+
 
 class _Flight(NamedTuple):
     destination: Destination
@@ -125,8 +127,7 @@ class Sender:
         for destination in list(self._dirty.values()):
             if self._flying_hints >= FLYING_HINTS_LIMIT:
                 break  # a report wakes the loop
-            for surplus in destination.settle_returned():
-                surplus.phase = Phase.GONE
+            self._follow.settle(destination)
             if destination.blocked and not destination.probe:
                 del self._dirty[destination.key]
                 continue
