@@ -27,6 +27,8 @@ async def settle_claim(caller: Caller, operation: Operation, replies: list[Reply
     A repeat of an executed acquire answers 409. The task is ours when it is acquired by our pid, at the version
     after the one asked for.
     """
+    if not replies:
+        return None
     request = operation.requests[len(replies) - 1]
     if replies[-1].status != 409 or not operation.ambiguous:
         return None

@@ -8,7 +8,7 @@ from typing import Any
 
 from resonate_mq.protocol import requests as r
 from resonate_mq.protocol.envelope import Reply
-from resonate_mq.transports.api.adapt import NONE, ServerFacts, Step, refused_locally, steps_of
+from resonate_mq.transports.api.adapt import NONE, Step, refused_locally, steps_of
 from resonate_mq.transports.port import TransportError
 
 BUSY = (429, 503)  # the server asks to try again (D15)
@@ -18,7 +18,7 @@ class Operation:
     """A sequence of one or more requests and the future of its replies.
 
     Attributes:
-        requests: as given.
+        requests: as given; none at all asks only what the server can do.
         deadline: loop time after which nobody waits any more.
         future: gets the replies.
         replies: of the requests answered so far.
@@ -68,18 +68,17 @@ class Operation:
         self.alone = self.solo
         self.last_error = "it was never sent"
 
-    def answer_locally(self, capabilities: frozenset[str], facts: ServerFacts) -> bool:
+    def answer_locally(self, capabilities: frozenset[str]) -> bool:
         """Prepare the steps for a server with these capabilities; True when nothing is left to send."""
         if self.future.done():
             return True
         if self.plain:
             capabilities = NONE
         rest = self.requests[len(self.replies) :]
-        while rest:
-            refused = refused_locally(rest[0], capabilities)
-            if refused is None:
-                break
+        refused = refused_locally(rest[0], capabilities) if rest else None
+        if refused is not None:
             self.replies.append(refused)
+        if refused is not None or not rest:
             self.future.set_result(self.replies)
             return True
         self.answers = []
@@ -129,8 +128,13 @@ class Operation:
         if self.answers and self.answers[-1].status in BUSY:
             self.future.set_result([*self.replies, self.answers[-1]])
             return
-        kind = self.requests[len(self.replies)].kind if len(self.replies) < len(self.requests) else "request"
+        kind = self.requests[len(self.replies)].kind if len(self.replies) < len(self.requests) else "server.info"
         self.fail(TransportError(f"{server}: no answer to {kind} before its deadline; {self.last_error}"))
+
+    def refuse(self, reason: str) -> None:
+        """Answer 400: it cannot even be encoded (a lone surrogate, for example)."""
+        if not self.future.done():
+            self.future.set_result([*self.replies, Reply(400, reason)])
 
     def fail(self, error: BaseException) -> None:
         """End it without an answer."""

@@ -15,7 +15,6 @@ from typing import Any
 
 from resonate_mq.protocol import requests as r
 from resonate_mq.protocol.envelope import Reply, request_envelope
-from resonate_mq.protocol.errors import InvalidRequestError
 from resonate_mq.protocol.parse import EXTENSIONS
 from resonate_mq.transports.api.adapt import NONE, ServerFacts, facts_of
 from resonate_mq.transports.api.ambiguity import settle_claim
@@ -98,7 +97,6 @@ class Requester:
 
         Raises:
             TransportError: no answer until the deadline; the request may or may not have been executed.
-            InvalidRequestError: the request cannot be encoded (a lone surrogate, for example).
         """
         return (await self.sequence((request,), head=head, deadline_s=deadline_s))[0]
 
@@ -111,7 +109,8 @@ class Requester:
     ) -> list[Reply]:
         """Run requests in order, stopping after the first reply that is neither 200 nor 300.
 
-        Returns at least one reply; fewer than requests when it stopped. Raises like `call`.
+        Returns at least one reply, fewer than requests when it stopped; for no requests none, once the server's facts
+        are known. Raises like `call`.
         """
         if self._loop is None:
             raise TransportError(f"{self.channel.name}: the requester is closed; use it inside its open() scope")
@@ -129,7 +128,7 @@ class Requester:
             mine = await settle_claim(self, operation, got, deadline - self._loop.time())
             replies += got if mine is None else [*got[:-1], mine]
             rest = rest[len(got) :]
-            if not rest or not replies[-1].ok:
+            if not rest or not (replies and replies[-1].ok):
                 return replies
 
     async def facts(self, deadline_s: float | None = None) -> ServerFacts:
@@ -139,7 +138,7 @@ class Requester:
             TransportError: the server did not answer until the deadline.
         """
         if self._facts is None:
-            await self.call(r.ServerInfo(), deadline_s=deadline_s)
+            await self.sequence((), deadline_s=deadline_s)
         return self._facts or self._last_facts
 
     @property
@@ -217,7 +216,7 @@ class Requester:
         except TransportError as error:
             await self._unanswered(batch, error)
             return
-        except (TypeError, ValueError, InvalidRequestError) as error:
+        except (TypeError, ValueError) as error:
             self._unencodable(batch, error)
             return
         except asyncio.CancelledError:
@@ -245,7 +244,7 @@ class Requester:
         """Send and hand out answers; return the operations that must be tried again."""
         assert self._facts is not None
         capabilities = self._facts.capabilities
-        live = [operation for operation in batch if not operation.answer_locally(capabilities, self._facts)]
+        live = [operation for operation in batch if not operation.answer_locally(capabilities)]
         if not live:
             return []
         if len(live) == 1 and (len(live[0].steps) == 1 or live[0].solo):
@@ -281,12 +280,12 @@ class Requester:
             for operation in batch:
                 operation.answers.append(reply)
             return True
-        if reply.status == 400 and len(batch) == 1:
+        if reply.status == 400:
             self._forget()
-        if reply.status == 413 and len(batch) == 1 and len(sequences[0]) > 1:
+        if reply.status in (400, 413) and len(batch) == 1:
             await self._one_by_one(batch[0])
             return True
-        if reply.status in (400, 413) and len(batch) > 1:
+        if reply.status in (400, 413):
             for operation in batch:
                 operation.alone = True  # find the offender, or learn that batch is gone
             return False
@@ -345,8 +344,7 @@ class Requester:
 
     def _unencodable(self, batch: list[Operation], error: Exception) -> None:
         if len(batch) == 1:
-            refused = InvalidRequestError(f"{batch[0].requests[0].kind} cannot be encoded as JSON: {error}")
-            batch[0].fail(refused)
+            batch[0].refuse(f"Invalid request envelope: {error}")
             return
         for operation in batch:
             operation.alone = True
