@@ -96,12 +96,8 @@ def test_a_wrong_answer_falls_under_no_rule() -> None:
     history.last_tick = 700
     promise = {"id": "a", "timeoutAt": 900, "state": "pending"}
     late = {"id": "b", "timeoutAt": 400, "state": "pending"}
-    search = {
-        "kind": "promise.search",
-        "now": 500,
-        "data": {"state": "pending"},
-        "answer": {"promises": [late, promise]},
-    }
+    both = {"promises": [late, promise]}
+    search = {"kind": "promise.search", "now": 500, "data": {"state": "pending"}, "answer": both}
     wrong: list[tuple[Answer, Answer]] = [
         (search, {"promises": []}),
         (search, {"promises": [{**promise, "state": "resolved"}]}),
@@ -111,10 +107,8 @@ def test_a_wrong_answer_falls_under_no_rule() -> None:
     history.timeouts["t"] = 900
     task = {"id": "t", "state": "acquired", "version": 1, "resumes": 0, "pid": "p", "ttl": 1}
     tasks = {"kind": "task.search", "now": 500, "data": {}, "answer": {"tasks": [task]}}
-    wrong += [
-        (tasks, {"tasks": []}),
-        (tasks, {"tasks": [{"id": "t", "state": "fulfilled", "version": 1, "resumes": 0}]}),
-    ]
+    fulfilled = {"tasks": [{"id": "t", "state": "fulfilled", "version": 1, "resumes": 0}]}
+    wrong += [(tasks, {"tasks": []}), (tasks, fulfilled)]
     schedule = {"id": "s", "cron": "x", "nextRunAt": 600, "lastRunAt": 500}
     listed = {"kind": "schedule.get", "now": 800, "data": {}, "answer": {"schedule": schedule}}
     wrong += [
