@@ -26,7 +26,8 @@ from resonate_mq.functions.settled import outcome_of
 from resonate_mq.functions.signatures import UNTYPED
 from resonate_mq.protocol import requests as r
 from resonate_mq.protocol import tags as tag_names
-from resonate_mq.protocol.records import PENDING, TIMEDOUT, Value
+from resonate_mq.protocol.envelope import Reply
+from resonate_mq.protocol.records import ACQUIRED, PENDING, TIMEDOUT, Value
 from resonate_mq.wiring import Opened
 from resonate_mq.wiring.settings import Settings
 
@@ -79,7 +80,7 @@ class Invocations:
     def __init__(self, runtime: Runtime[Opened], settings: Settings, registry: Registry) -> None:
         self.registry = registry
         self._runtime = runtime
-        self._settings = settings
+        self.settings = settings
         self._untaken = Untaken()
 
     def wait(
@@ -127,14 +128,14 @@ class Invocations:
             TypeError: the arguments do not fit the function.
             EncodeError: an argument has no JSON form.
         """
-        plan = self._plan(verb, self._settings.top_level_id(promise_id), func, args, kwargs, options)
+        plan = self._plan(verb, self.settings.top_level_id(promise_id), func, args, kwargs, options)
         handle: Handle[Any] = Handle(plan.id)
         self._runtime.submit(self._launch(plan, handle))
         return handle
 
     def attach(self, promise_id: str) -> Handle[Any]:
         """Return the handle of something that exists; missing, it fails with 100.40400."""
-        handle: Handle[Any] = Handle(self._settings.top_level_id(promise_id))
+        handle: Handle[Any] = Handle(self.settings.top_level_id(promise_id))
         self._runtime.submit(self._attach(handle))
         return handle
 
@@ -147,7 +148,7 @@ class Invocations:
         kwargs: dict[str, Any],
         options: Options,
     ) -> Plan:
-        if verb == "run" and not self._settings.worker:
+        if verb == "run" and not self.settings.worker:
             raise ValueError("this client has worker=False and executes nothing: use rpc, or begin_rpc, instead of run")
         entry, name, version = self._resolve(verb, func, options.version or 0)
         codec = Codec() if options.encoder is None else CustomCodec(options.encoder)
@@ -172,7 +173,7 @@ class Invocations:
         """Return the entry, if it is registered here, and the name and version for the wire."""
         if isinstance(func, Registered):
             entry = func if version in (0, func.version) else self.registry.get(func.name, version)
-        elif isinstance(func, str) and verb == "rpc" and not self._settings.is_local:
+        elif isinstance(func, str) and verb == "rpc" and not self.settings.is_local:
             found = self.registry.find(func, version)
             if found is None:
                 return None, func, version or 1
@@ -213,11 +214,7 @@ class Invocations:
         listeners = opened.listeners
         watch = asyncio.ensure_future(listeners.watch(plan.id))
         try:
-            listen = listeners.registration(plan.id)
-            if plan.verb == "run" and opened.worker is not None:
-                replies = await opened.worker.create(create, listen)
-            else:
-                replies = await opened.requester.sequence((create, listen))
+            replies = await self._send(opened, plan, create)
             if not replies[0].ok:
                 raise store_error(replies[0])
             record = replies[0].data["promise"]
@@ -232,6 +229,20 @@ class Invocations:
             return await watch
         finally:
             _drop(watch)
+
+    @staticmethod
+    async def _send(opened: Opened, plan: Plan, create: r.PromiseCreate) -> list[Reply]:
+        """Create, and listen in the same sequence; where it runs here, acquire it and hand it to the worker."""
+        listen, worker = opened.listeners.registration(plan.id), opened.worker
+        if plan.verb != "run" or worker is None or not worker.accepts:
+            return await opened.requester.sequence((create, listen))
+        sent_at = time.monotonic()
+        replies = await opened.requester.sequence((worker.take(create), listen))
+        if replies[0].status in (409, 422):  # somebody executes it, or it is a promise without a task
+            return await opened.requester.sequence((r.PromiseGet(plan.id), listen))
+        if replies[0].ok and replies[0].data["task"]["state"] == ACQUIRED:
+            worker.adopt(replies[0].data, sent_at=sent_at, options=plan.options)
+        return replies
 
     async def _listen(self, handle: Handle[Any]) -> dict[str, Any]:
         """Attach to an existing promise and wait for it."""

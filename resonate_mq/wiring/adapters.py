@@ -5,12 +5,13 @@ Adapters are imported when they are wanted, so that a missing driver is a senten
 """
 
 import importlib
+from collections.abc import Mapping
 from typing import Any, cast
 from urllib.parse import unquote, urlsplit
 
 from resonate_mq.stores.port import Store
 from resonate_mq.transports.api.port import Channel
-from resonate_mq.transports.port import Transport
+from resonate_mq.transports.port import PublishingTransport, Transport
 
 STORES = {
     "memory": "resonate_mq.stores.memory:MemoryStore",
@@ -70,6 +71,17 @@ def make_transport(name: str, url: str, *, token: str | None = None, **options: 
     if scheme in ("http", "https"):
         return cast(Transport, factory(name, url, token, **options))
     return cast(Transport, factory(name, url, **options))
+
+
+def make_publishers(urls: Mapping[str, str]) -> list[PublishingTransport]:
+    """Return the closed transports of a server: HTTP poll, and the brokers of `urls` (name to URL).
+
+    Raises:
+        ConfigError: unknown scheme, or its driver is not installed.
+    """
+    from resonate_mq.transports.poll.hub import PollHub
+
+    return [PollHub("poll"), *(make_transport(name, url) for name, url in urls.items())]
 
 
 def make_channel(url: str, token: str | None = None, basic_auth: tuple[str, str] | None = None) -> Channel:

@@ -1,6 +1,8 @@
 """Local mode: the real server inside this process, over the memory or SQLite store."""
 
 import asyncio
+import os
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -30,8 +32,15 @@ class LocalServer:
         return DirectChannel(hopping(self.handler, self.home))
 
 
+def local_pid() -> str:
+    """Return a pid by which the next opener of the store recognises a worker that died with this process (D20)."""
+    from resonate_mq.server.grace import local_pid_prefix  # see open_local_server
+
+    return f"{local_pid_prefix(os.getpid())}{secrets.token_hex(8)}"
+
+
 @asynccontextmanager
-async def open_local_server(store_url: str, pid: str) -> AsyncIterator[LocalServer]:
+async def open_local_server(store_url: str) -> AsyncIterator[LocalServer]:
     """Open a server on the running loop that serves this process only.
 
     Raises:

@@ -117,7 +117,7 @@ async def _ends(site: Site, stack: AsyncExitStack) -> _Ends:
             description=f"own channel {channel.name}, group {settings.group}, pid {site.pid}",
         )
     if settings.url is None:
-        server = await stack.enter_async_context(open_local_server(settings.store, site.pid))
+        server = await stack.enter_async_context(open_local_server(settings.store))
         return _Ends(
             channel=server.channel,
             lease_channel=server.channel_from_elsewhere,
