@@ -8,8 +8,19 @@ outcome = await execution.resume(version, records)      # or execution.drop()
 """
 
 from resonate_mq.worker.execution.environment import Environment
+from resonate_mq.worker.execution.execution import Execution
 from resonate_mq.worker.execution.outcomes import Fulfilled, Lost, Outcome, Released, Suspended
 from resonate_mq.worker.execution.session import Session
 from resonate_mq.worker.execution.threads import LeafThreads
 
-__all__ = ["Environment", "Fulfilled", "LeafThreads", "Lost", "Outcome", "Released", "Session", "Suspended"]
+__all__ = [
+    "Environment",
+    "Execution",
+    "Fulfilled",
+    "LeafThreads",
+    "Lost",
+    "Outcome",
+    "Released",
+    "Session",
+    "Suspended",
+]

@@ -1,0 +1,53 @@
+"""Tells when the code asks for another step than the one that is recorded under its id (D11)."""
+
+from typing import Any
+
+from resonate_mq.functions.errors import IdTakenError, NonDeterminismError, ResonateError
+from resonate_mq.protocol import tags
+
+
+def divergence(
+    record: dict[str, Any], *, root_id: str, parent: str, kind: str, label: str, where: str
+) -> ResonateError | None:
+    """Return the error of a record that cannot be this step's, else None. Only for generated ids.
+
+    Args:
+        record: the stored PromiseRecord.
+        root_id: of the execution.
+        parent: id of the context that asks.
+        kind: of the step asked for.
+        label: function name of the step asked for, empty where there is none.
+        where: file and line of the asking code.
+    """
+    found = record["tags"]
+    found_parent = found.get(tags.PARENT)
+    if found_parent != parent:
+        owner = f"belongs to {found_parent!r}" if found_parent else "was created outside any execution"
+        return IdTakenError(
+            f"step id {record['id']!r} of execution {root_id!r} is taken: that promise {owner}. {where} asks for it as "
+            f"{_shown(kind, label)} of {parent!r}. Ids below an execution's id are its own: use another id for the "
+            "other promise, start this execution under another id, or name the step with .options(id=...)"
+        )
+    found_kind, found_label = found.get(tags.KIND), found.get(tags.FUNC, "")
+    if found_kind is None or (found_kind == kind and found_label == label):
+        return None  # without the tag it was made by another SDK, which says nothing of it
+    return mismatch(root_id, record["id"], _shown(found_kind, found_label), _shown(kind, label), where)
+
+
+def mismatch(root_id: str, step_id: str, recorded: str, asked: str, where: str) -> NonDeterminismError:
+    """Return the error that shows both sides and the ways out."""
+    return NonDeterminismError(
+        f"execution {root_id!r} does not do on replay what it did before: step {step_id!r} is recorded as {recorded}, "
+        f"the code now asks for {asked} at {where}. Ways out: (1) bring back the steps in the order they were "
+        "recorded, and move what changes between runs (time, chance, I/O) into ctx.run; (2) register the changed "
+        "function as a new version=, so that running executions finish on the old one; (3) start again under a new id"
+    )
+
+
+def shown(kind: str, label: str) -> str:
+    """Return how a step is called in sentences."""
+    return _shown(kind, label)
+
+
+def _shown(kind: str, label: str) -> str:
+    return f"{kind} of {label}" if label else kind
