@@ -138,7 +138,7 @@ class Api:
             return Reply(200, {"workers": self._presence.search(request.group, await self._held())})
         if isinstance(request, r.DebugStart | r.DebugStop):
             return self._kernel.set_paused(request)
-        return Reply(200, self.info)
+        return Reply(200, {**self.info, "now": self._kernel.now_ms()})
 
 
 _COUNTED = frozenset(
