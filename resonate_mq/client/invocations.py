@@ -213,6 +213,8 @@ class Invocations:
         create = plan.create(await opened.routing.address(plan.target))
         listeners = opened.listeners
         watch = asyncio.ensure_future(listeners.watch(plan.id))
+        if plan.verb == "run" and _changes_execution(plan.options):
+            opened.overrides[plan.id] = plan.options
         try:
             replies = await self._send(opened, plan, create)
             if not replies[0].ok:
@@ -228,6 +230,8 @@ class Invocations:
                 self._untaken.expect(opened, create.tags[tag_names.TARGET], handle)
             return await watch
         finally:
+            if opened.overrides.get(plan.id) is plan.options:
+                del opened.overrides[plan.id]
             _drop(watch)
 
     @staticmethod
@@ -241,7 +245,7 @@ class Invocations:
         if replies[0].status in (409, 422):  # somebody executes it, or it is a promise without a task
             return await opened.requester.sequence((r.PromiseGet(plan.id), listen))
         if replies[0].ok and replies[0].data["task"]["state"] == ACQUIRED:
-            worker.adopt(replies[0].data, sent_at=sent_at, options=plan.options)
+            worker.adopt(replies[0].data, sent_at=sent_at)
         return replies
 
     async def _listen(self, handle: Handle[Any]) -> dict[str, Any]:
@@ -287,3 +291,8 @@ def _key(options: Options, promise_id: str) -> str:
     if key is None:
         return promise_id
     return key if isinstance(key, str) else key(promise_id)
+
+
+def _changes_execution(options: Options) -> bool:
+    """Tell whether the body runs differently under these options; what runs elsewhere has its own defaults (B5)."""
+    return (options.encoder, options.retry_policy, options.non_retryable_exceptions) != (None, None, None)

@@ -115,7 +115,7 @@ class AsyncSchedules:
             promise_id,
             promise_timeout,
             Value(headers, to_wire_text(promise_data)),
-            await self._calls.wire_tags(promise_tags, invoking=promise_data is not None),
+            await self._calls.wire_tags(promise_tags, invoking=True),
         )
         record = (await self._calls.call(request))["schedule"]
         existing = _meta_of(record)

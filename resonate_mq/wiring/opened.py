@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from resonate_mq.functions.options import Options
 from resonate_mq.functions.registry import Registry
 from resonate_mq.protocol.messages import Execute
 from resonate_mq.transports.api.port import Channel
@@ -50,6 +51,7 @@ class Opened:
 
     Attributes:
         worker: None for a pure client.
+        overrides: options of calls started and executed here, by promise id, while they are waited for.
         description: one line for the log.
     """
 
@@ -58,7 +60,8 @@ class Opened:
     routing: Routing
     pid: str
     description: str
-    worker: Worker | None = field(default=None)
+    worker: Worker | None = None
+    overrides: dict[str, Options] = field(default_factory=dict)
 
 
 @asynccontextmanager
@@ -168,6 +171,7 @@ def _worker(site: Site, ends: _Ends, opened: Opened, by_server: ListenersByServe
         dependencies=site.dependencies,
         resident=ends.resident,
         log_level=settings.log_level,
+        overrides=opened.overrides,
     )
     link = ServerLink.over(opened.requester, ends.lease_channel)
     return Worker(options, [link], ends.transports, environment, by_server)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from resonate_mq.functions.codec import Codec
+from resonate_mq.functions.options import Options
 from resonate_mq.functions.registry import Registry
 from resonate_mq.worker.execution.threads import LeafThreads
 
@@ -26,6 +27,8 @@ class Environment:
         dependencies: of `set_dependency`, read at each call.
         resident: keep suspended bodies in memory (D24); False drops and replays them at every suspension (D11).
         log_level: of `ctx.logger`; NOTSET inherits.
+        overrides: options of single executions by promise id: encoder, retry policy and non-retryable exceptions of
+            a call that was started in this process with `.options(...)`.
     """
 
     registry: Registry
@@ -38,3 +41,4 @@ class Environment:
     resident: bool = True
     log_level: int = logging.NOTSET
     slow_leaf_s: float = SLOW_LEAF_S
+    overrides: Mapping[str, Options] = field(default_factory=dict)

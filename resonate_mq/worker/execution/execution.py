@@ -8,8 +8,10 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
+from resonate_mq.functions.codec import CustomCodec
 from resonate_mq.functions.errors import DeadlockError, DecodeError
 from resonate_mq.functions.invocation import Invocation, bind, decode_invocation
+from resonate_mq.functions.options import NONE
 from resonate_mq.protocol import tags
 from resonate_mq.protocol.envelope import Reply
 from resonate_mq.protocol.errors import InvalidRequestError
@@ -38,6 +40,9 @@ class Execution:
     def __init__(self, session: Session, environment: Environment) -> None:
         self._session = session
         self._environment = environment
+        self._options = environment.overrides.get(session.id, NONE)
+        encoder = self._options.encoder
+        self._codec = environment.codec if encoder is None else CustomCodec(encoder)
         self._engine = ExecutionEngine(session, environment)
         self._version = session.version
         self._records: Sequence[Record] = session.records
@@ -114,7 +119,7 @@ class Execution:
         promise = session.promise
         engine.refresh(self._records)
         try:
-            call = decode_invocation(environment.codec, promise.get("param"))
+            call = decode_invocation(self._codec, promise.get("param"))
         except DecodeError as error:
             engine.result = (None, error)
             return None
@@ -135,8 +140,8 @@ class Execution:
             deadline_ms=promise["timeoutAt"],
             tags=promise["tags"],
             version=entry.version,
-            retry_policy=entry.retry_policy,
-            non_retryable=entry.non_retryable_exceptions,
+            retry_policy=self._options.retry_policy or entry.retry_policy,
+            non_retryable=self._options.non_retryable_exceptions or entry.non_retryable_exceptions,
         )
         root = Body(engine, engine.surroundings, work)
         engine.schedule(root.start)
@@ -235,7 +240,7 @@ class Execution:
         engine = self._engine
         assert engine.result is not None
         value, error = engine.result
-        state, encoded = settlement(self._environment.codec, value, error, "result")
+        state, encoded = settlement(self._codec, value, error, "result")
         return TaskFulfill(self._session.id, self._version, PromiseSettle(self._session.id, state, encoded))
 
     def _suspend(self, operations: list[Operation]) -> TaskSuspend | None:
