@@ -81,7 +81,8 @@ def _report(plot: "Plot", verdict: "Verdict", took_s: float) -> dict[str, Any]:
         "kills": [kill._asdict() for kill in plot.kills],
         "repeats": [one.key for one in verdict.repeats],
         "problems": verdict.problems,
-        "recoveryS": [{"what": what, "seconds": round(seconds, 2)} for what, seconds in plot.back_s],
+        "workerTakenOverS": round(plot.taken_over_s(), 2),
+        "serverBackS": round(plot.back_s, 2),
         "tookS": round(took_s, 2),
     }
 
@@ -104,8 +105,9 @@ def _tell(plot: "Plot", verdict: "Verdict", tree: dict[str, Any], took_s: float)
     if not verdict.problems:
         print("  no step is missing, and no step ran again after its result was recorded")
     print()
-    recoveries = ", ".join(f"{seconds:.1f} s after the {what} was killed" for what, seconds in plot.back_s)
-    print(f"Times: {took_s:.1f} s in all; moving again {recoveries}")
+    print(f"Times: {took_s:.1f} s in all")
+    print(f"  what the killed worker had in flight was done by others {plot.taken_over_s():.1f} s after the kill")
+    print(f"  steps were recorded again {plot.back_s:.1f} s after the server was killed")
     print()
     print(f"One of the orders (resonate-mq tree {tree['id']})")
     for line in render(tree):

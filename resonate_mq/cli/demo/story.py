@@ -37,7 +37,8 @@ class Plot:
 
     Attributes:
         kills: what was killed so far.
-        back_s: seconds from each kill until steps were recorded again.
+        struck: by each kill, the keys of the steps that were in flight.
+        back_s: seconds until the server's successor recorded a step.
     """
 
     folder: Path
@@ -45,7 +46,8 @@ class Plot:
     transport: str | None
     view: View
     kills: list[Kill] = field(default_factory=list)
-    back_s: list[tuple[str, float]] = field(default_factory=list)
+    struck: list[list[str]] = field(default_factory=list)
+    back_s: float = 0.0
     _states: list[OrderState] = field(default_factory=list)
     _records: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -130,32 +132,33 @@ class Plot:
 
     async def _kill_worker(self, session: Session, processes: Sequence[Process], victim: Process) -> None:
         share = self._share(WORKER_KILL_AT)
-        await self._until(session, processes, lambda: self.steps_done >= share and self._in_flight(victim.pid) > 0)
-        await self._kill(victim, WORKER, f"{self._in_flight(victim.pid)} of its steps are in flight")
+        await self._until(session, processes, lambda: self.steps_done >= share and bool(self._in_flight(victim.pid)))
+        await self._kill(victim, WORKER, self._in_flight(victim.pid))
         victim.start()
-        self.view.tell(f"{victim.name} starts again as pid {victim.pid}; leases of the dead one end in {LEASE_S:g} s")
-        await self._moving_again(session, processes)
+        self.view.tell(
+            f"{victim.name} starts again as pid {victim.pid}; its leases end within {LEASE_S:g} s"
+        )
 
     async def _kill_server(self, session: Session, processes: Sequence[Process], server: Process) -> None:
         share = self._share(SERVER_KILL_AT)
-        await self._until(session, processes, lambda: self.steps_done >= share and self._in_flight(None) > 0)
-        await self._kill(server, SERVER, f"{self._in_flight(None)} steps are in flight")
+        await self._until(session, processes, lambda: self.steps_done >= share and bool(self._in_flight(None)))
+        await self._kill(server, SERVER, self._in_flight(None))
+        before = self.steps_done
         server.start()
         await self._answering(session, server, 30.0)
         self.view.tell(f"the server is back as pid {server.pid}, on the same store")
-        await self._moving_again(session, processes)
+        await self._until(session, processes, lambda: self.steps_done > before)
+        self.back_s = time.time() - self.kills[-1].at_ms / 1000
 
-    async def _kill(self, process: Process, what: str, why: str) -> None:
+    async def _kill(self, process: Process, what: str, in_flight: list[str]) -> None:
         kill = Kill(what, process.pid, int(time.time() * 1000))
         await process.sigkill()
         self.kills.append(kill)
-        self.view.tell(f"SIGKILL to {process.name} (pid {kill.pid}): {self.steps_done} steps are recorded, {why}")
-
-    async def _moving_again(self, session: Session, processes: Sequence[Process]) -> None:
-        kill = self.kills[-1]
-        before = self.steps_done
-        await self._until(session, processes, lambda: self.steps_done > before)
-        self.back_s.append((kill.what, time.time() - kill.at_ms / 1000))
+        self.struck.append(in_flight)
+        self.view.tell(
+            f"SIGKILL to {process.name} (pid {kill.pid}): {self.steps_done} steps are recorded, "
+            f"{len(in_flight)} steps in flight in it"
+        )
 
     async def _until(self, session: Session, processes: Sequence[Process], condition: Callable[[], bool]) -> None:
         """Look at the promises until the condition holds."""
@@ -191,14 +194,19 @@ class Plot:
                 running = step
         return OrderState(order, self._records[order]["state"], done, running)
 
-    def _in_flight(self, pid: int | None) -> int:
-        """Count steps that have begun (in one process, or anywhere) and whose record is not there yet."""
+    def _in_flight(self, pid: int | None) -> list[str]:
+        """Return keys of steps that have begun (in one process, or anywhere) and have no record yet."""
         latest = {entry.key: entry for entry in ledger.read(self.ledger)}
-        return sum(
-            1
+        return [
+            key
             for key, entry in latest.items()
             if pid in (None, entry.pid) and self._records.get(key, {}).get("state") != "resolved"
-        )
+        ]
+
+    def taken_over_s(self) -> float:
+        """Return the seconds from the worker's kill until the last of its steps in flight was done elsewhere."""
+        done_at = [self._records[key]["settledAt"] for key in self.struck[0] if "settledAt" in self._records[key]]
+        return (max(done_at, default=self.kills[0].at_ms) - self.kills[0].at_ms) / 1000
 
     def _share(self, share: float) -> int:
         return round(share * self.count * len(STEPS))
