@@ -91,6 +91,11 @@ class Kernel:
         """Return an estimate of the store's time without asking it; for waking up, never for storing (D3)."""
         return self._last_now_ms + int((time.monotonic() - self._last_read_at) * 1000)
 
+    async def read_now_ms(self) -> int:
+        """Return the store's time; the estimates that follow start from it."""
+        self._last_now_ms, self._last_read_at = await self._store.now_ms(), time.monotonic()
+        return self._last_now_ms
+
     def observe(self, observer: Observer) -> None:
         """Call `observer` after every commit that changed something."""
         self._observers.append(observer)
@@ -115,8 +120,7 @@ class Kernel:
 
     async def run(self) -> None:
         """Serve the queue until cancelled; what still waits then is answered 503."""
-        self._last_now_ms = await self._store.now_ms()
-        self._last_read_at = time.monotonic()
+        await self.read_now_ms()
         try:
             while True:
                 if not self._queue:

@@ -45,9 +45,11 @@ class Server:
         api: answers envelopes in process: `await server.api.handle_envelope({...})`.
         metrics: counters.
         health: what `/ready` says.
+        publisher: sends hints and unblocks.
     """
 
     api: Api
+    publisher: Publisher
     store_id: str
     url: str | None
 
@@ -132,6 +134,7 @@ class Server:
                 transport.on_lost(publisher.lost)
         profile = Profile(frozenset(self.transports) | ALWAYS_VALID, self.options.extensions, self.options.debug)
         gate = TokenGate(self.options.token)
+        self.publisher = publisher
         self.api = Api(kernel, profile, gate, self.presence, self._info(), self.store.held, self.metrics)
         self.health.watch("store", kernel.check)
         self.health.watch("timers", timers.check)

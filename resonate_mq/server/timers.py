@@ -174,6 +174,9 @@ class Timers:
     async def _fire(self) -> bool:
         """Hand one pass of each kind to the kernel; return whether anything was due."""
         now_ms = self._kernel.now_ms()
+        if not any(one <= now_ms for one in self._instants()):
+            return False
+        now_ms = await self._kernel.read_now_ms()  # never early by the clock that decides (D3)
         steps: list[Background] = []
         deadlines = self._deadlines.pop_due(now_ms, PASS_LIMIT)
         if deadlines:
@@ -229,7 +232,7 @@ class Timers:
         return False
 
     async def _sleep(self) -> None:
-        instants = [one for window in self._windows() if (one := window.next_ms()) is not None]
+        instants = self._instants()
         now_ms = self._kernel.now_ms()
         nap_s = min(NAP_S, max((min(instants) - now_ms) / 1000, 0.001)) if instants else NAP_S
         self._sleeping_until_ms = now_ms + int(nap_s * 1000)
@@ -241,6 +244,9 @@ class Timers:
             pass
         finally:
             self._sleeping_until_ms = 0
+
+    def _instants(self) -> list[int]:
+        return [one for window in self._windows() if (one := window.next_ms()) is not None]
 
     def _windows(self) -> tuple[Window, Window, Window, Window]:
         return self._deadlines, self._leases, self._hints, self._schedules

@@ -65,6 +65,11 @@ class Books:
         """Tell whether a delivery is noted here and not yet written."""
         return (promise_id, address) in self._told
 
+    @property
+    def has_hints(self) -> bool:
+        """Tell whether confirmed hints are noted here and not yet written."""
+        return bool(self._young or self._old)
+
     def clear(self) -> None:
         """Forget everything (debug.reset)."""
         self._young, self._old, self._told = {}, {}, {}

@@ -100,7 +100,8 @@ class Feeder:
         self._due, self._backlogs, self._records = {}, {}, {}
 
     async def run(self, hungry: Hungry) -> None:
-        """Serve until cancelled."""
+        """Serve until cancelled; what an earlier server left unconfirmed comes first."""
+        self._wake.set()
         while True:
             try:
                 async with asyncio.timeout(SWEEP_PAUSE_S if self._sweep_wanted and self._swept_at else None):

@@ -1,0 +1,1 @@
+"""The server: kernel, publisher, timers, HTTP."""
