@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from resonate_mq.transports.port import Consumer, ConsumingTransport, Delivery, Subscription, TransportError
+from resonate_mq.worker.background import running
 from resonate_mq.worker.options import WorkerOptions
 
 logger = logging.getLogger(__name__)
@@ -55,12 +56,11 @@ class Feed:
             on_delivery=on_delivery,
             on_state=on_state,
         )
-        async with self._transport.subscribe(subscription) as consumer, asyncio.TaskGroup() as tasks:
-            applying = tasks.create_task(self._apply(consumer))
-            try:
-                yield self
-            finally:
-                applying.cancel()
+        async with (
+            self._transport.subscribe(subscription) as consumer,
+            running(self._apply(consumer), f"flow of {self._transport.name}"),
+        ):
+            yield self
 
     def want(self, credits: int) -> None:
         """Let this many messages be under way; 0 stops anycast deliveries."""

@@ -18,6 +18,7 @@ from resonate_mq.protocol.records import PENDING
 from resonate_mq.protocol.requests import RegisterListener
 from resonate_mq.transports.api.requester import Requester
 from resonate_mq.transports.port import TransportError
+from resonate_mq.worker.background import running
 
 logger = logging.getLogger(__name__)
 
@@ -71,12 +72,10 @@ class Listeners:
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Listeners]:
         """Repeat registrations while the scope lasts; on exit the waiters are cancelled."""
-        async with asyncio.TaskGroup() as tasks:
-            repeating = tasks.create_task(self._repeat())
+        async with running(self._repeat(), "repeating of listeners"):
             try:
                 yield self
             finally:
-                repeating.cancel()
                 for watch in self._watches.values():
                     watch.future.cancel()
                 self._watches.clear()
