@@ -7,7 +7,7 @@ disarmed leaves nothing behind.
 from collections.abc import Iterable
 from heapq import heapify, heappop, heappush
 
-TICK_MS = 8  # precision of firing; a timer never fires early
+TICK_MS = 4  # precision of firing; a timer never fires early
 
 
 class Window:
