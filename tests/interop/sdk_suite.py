@@ -9,12 +9,9 @@ from __future__ import annotations
 import json
 import uuid
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from tests.support.eventually import eventually_sync
 from tests.support.processes import RunningProcess, Spawner
@@ -93,29 +90,7 @@ def result_of(client: RunningProcess) -> Any:
 
 
 class SdkSuite:
-    """The tests; a subclass provides the fixture ``sdk`` (scope class)."""
-
-    @pytest.fixture(scope="class")
-    def stage(self, sdk: Sdk, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-        """A server, a worker in group `work` and one in `work-peer`, shared by the scenarios that kill nothing."""
-        stage = Stage(sdk, tmp_path_factory.mktemp("interop"))
-        try:
-            stage.server.start()
-            stage.worker("work")
-            stage.worker("work-peer")
-            yield stage
-        finally:
-            stage.close()
-
-    @pytest.fixture
-    def own_stage(self, sdk: Sdk, tmp_path: Path) -> Iterator[Stage]:
-        """A server of the test's own, to be killed."""
-        stage = Stage(sdk, tmp_path)
-        try:
-            stage.server.start()
-            yield stage
-        finally:
-            stage.close()
+    """The tests; a module that subclasses this provides the fixture ``sdk``."""
 
     def test_run_executes_in_the_calling_process(self, stage: Stage) -> None:
         call_id = fresh_id()

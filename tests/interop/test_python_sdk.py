@@ -9,18 +9,21 @@ from tests.interop.sdk_suite import Sdk, SdkSuite
 from tests.support.brokers import missing
 
 
+@pytest.fixture(scope="module")
+def sdk() -> Sdk:
+    try:
+        environment = python_environment()
+    except MissingInterpreterError as error:
+        missing(str(error))
+    return Sdk(
+        program=(str(environment / "bin" / "python"),),
+        folder=PROGRAMS / "python",
+        suffix=".py",
+        child_of="{parent}.{n}",
+        first_child=1,
+        timed_out="ResonateTimeoutError",
+    )
+
+
 class TestPythonSdk(SdkSuite):
-    @pytest.fixture(scope="class")
-    def sdk(self) -> Sdk:
-        try:
-            environment = python_environment()
-        except MissingInterpreterError as error:
-            missing(str(error))
-        return Sdk(
-            program=(str(environment / "bin" / "python"),),
-            folder=PROGRAMS / "python",
-            suffix=".py",
-            child_of="{parent}.{n}",
-            first_child=1,
-            timed_out="ResonateTimeoutError",
-        )
+    """Every test of the suite."""

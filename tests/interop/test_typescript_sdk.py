@@ -9,18 +9,21 @@ from tests.interop.sdk_suite import Sdk, SdkSuite
 from tests.support.brokers import missing
 
 
+@pytest.fixture(scope="module")
+def sdk() -> Sdk:
+    try:
+        environment = node_environment()
+    except MissingInterpreterError as error:
+        missing(str(error))
+    return Sdk(
+        program=("node", "--import", "./polyfill.mjs"),
+        folder=environment,
+        suffix=".mjs",
+        child_of="{parent}:{n}",
+        first_child=0,
+        timed_out="Promise timedout",
+    )
+
+
 class TestTypeScriptSdk(SdkSuite):
-    @pytest.fixture(scope="class")
-    def sdk(self) -> Sdk:
-        try:
-            environment = node_environment()
-        except MissingInterpreterError as error:
-            missing(str(error))
-        return Sdk(
-            program=("node", "--import", "./polyfill.mjs"),
-            folder=environment,
-            suffix=".mjs",
-            child_of="{parent}:{n}",
-            first_child=0,
-            timed_out="Promise timedout",
-        )
+    """Every test of the suite."""

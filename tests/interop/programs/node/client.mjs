@@ -97,9 +97,16 @@ function exists(promise) {
 // This SDK has no search, so the envelope is spoken here.
 async function search(state) {
   const head = { corrId: "search", version: "2026-04-01" };
-  const body = JSON.stringify({ kind: "promise.search", head, data: { state, limit: 100 } });
-  const answer = await fetch(url, { method: "POST", headers: { "Content-Type": "application/json" }, body });
-  return (await answer.json()).data.promises;
+  const headers = { "Content-Type": "application/json" };
+  const found = [];
+  let cursor;
+  do {
+    const body = JSON.stringify({ kind: "promise.search", head, data: { state, limit: 50, cursor } });
+    const { data } = await (await fetch(url, { method: "POST", headers, body })).json();
+    found.push(...data.promises);
+    cursor = data.cursor;
+  } while (cursor);
+  return found;
 }
 
 const result = await scenarios[scenario]();

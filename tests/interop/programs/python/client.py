@@ -87,14 +87,24 @@ async def timeout(resonate, there, id):
         return type(problem).__name__
 
 
+async def search(resonate, state):
+    """All pages."""
+    found, cursor = [], None
+    while True:
+        page = await resonate.promises.search(state, None, 50, cursor)
+        found, cursor = found + page.promises, page.cursor
+        if not cursor:
+            return found
+
+
 async def schedule(resonate, there, id):
     """Fires each second until two firings have been carried out."""
     made = await there.schedule(id, "* * * * * *", "double", args=(4,))
     record = await resonate.schedules.get(id)
     values = []
     while len(values) < 2:
-        found = await resonate.promises.search("resolved", None, 100, None)
-        values = [promise.value.data for promise in found.promises if promise.id.startswith(id + ".")]
+        resolved = await search(resonate, "resolved")
+        values = [promise.value.data for promise in resolved if promise.id.startswith(id + ".")]
         await asyncio.sleep(0.1)
     await made.delete()
     try:
@@ -113,6 +123,7 @@ async def main(url, group, scenario, id):
     resonate = Resonate(url=url, group=group + "-client", retry_policy=Never())
     for function in FUNCTIONS:
         resonate.register(function)
+    await asyncio.sleep(0)  # the SDK starts its network in a task; direct calls before that are refused
     result = await globals()[scenario](resonate, resonate.options(target=group), id)
     print("RESULT", json.dumps(result), flush=True)
     await resonate.stop()
