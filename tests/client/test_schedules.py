@@ -24,7 +24,12 @@ def test_a_schedule_is_found_again_with_everything_it_was_given(client: Resonate
         promise_data='{"func":"job","args":[],"version":1}',
         promise_tags={"resonate:invoke": "poll://any@default", "x": "y"},
     )
-    assert (made.id, made.cron, made.promise_id, made.promise_timeout) == ("s", "0 9 * * MON", "s.{{.timestamp}}", 60_000)
+    assert (made.id, made.cron, made.promise_id, made.promise_timeout) == (
+        "s",
+        "0 9 * * MON",
+        "s.{{.timestamp}}",
+        60_000,
+    )
     assert (made.ikey, made.description, made.tags) == ("k", "mondays", {"team": "a"})
     assert (made.promise_param.headers, made.promise_param.data) == ({"h": "1"}, '{"func":"job","args":[],"version":1}')
     assert made.promise_tags == {"resonate:target": "poll://any@default", "x": "y"}

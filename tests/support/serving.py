@@ -21,9 +21,7 @@ START_S = 20.0
 class ServerThread:
     """A server over HTTP for blocking tests; use as a context manager."""
 
-    def __init__(
-        self, store: str = "memory://", transports: Mapping[str, str] | None = None, **options: Any
-    ) -> None:
+    def __init__(self, store: str = "memory://", transports: Mapping[str, str] | None = None, **options: Any) -> None:
         self._store = store
         self._transports = dict(transports or {})
         self._options = {"port": 0, **options}
