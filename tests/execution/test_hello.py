@@ -54,7 +54,8 @@ def factorial(ctx: Context, n: int) -> Any:
 async def factorial_async(ctx: Context, n: int) -> int:
     if n <= 1:
         return 1
-    return n * await ctx.rpc("factorial_async", n - 1).options(id=f"factorial-{n - 1}")
+    below: int = await ctx.rpc("factorial_async", n - 1).options(id=f"factorial-{n - 1}")
+    return n * below
 
 
 @pytest.mark.parametrize("func", [factorial, factorial_async])

@@ -213,9 +213,9 @@ class World:
         held = self._residents.pop(promise_id, None)
         session = self.acquire(promise_id)
         session.die_after = die_after
-        if held is not None and not die_after:
+        if held is not None and die_after is None:
             execution, old = held
-            old.version = session.version
+            old.version, old.die_after = session.version, None
             outcome = await execution.resume(session.version, session.records)
         else:
             execution = Execution(session, self.environment)
@@ -229,6 +229,26 @@ class World:
             self.apply(request)
             raise AssertionError(f"released: {outcome.reason}")
         return outcome
+
+    async def crash_everywhere(self, promise_id: str) -> int:
+        """Work on all tasks, killing each run of `promise_id` one round trip later than before; return the kills."""
+        kills = 0
+        while True:
+            promise = self.promises[promise_id]
+            assert promise is not None
+            if promise.state != PENDING:
+                return kills
+            if not self._is_due(promise):
+                others = [one.id for one in self.promises.values() if one is not None and self._is_due(one)]
+                for other in others:
+                    await self.take(other)
+                assert others or self._is_due(promise) or self._jump(), "nothing moves"
+                continue
+            try:
+                await self.take(promise_id, die_after=kills % 7)
+            except Killed:
+                kills += 1
+                self.apply(r.TaskRelease(promise_id, promise.task.version if promise.task else 0))
 
     def forget_residents(self) -> None:
         """Let every suspended body be dropped, as a restarted process would."""
@@ -256,6 +276,7 @@ class MachineSession:
         self.die_after: int | None = None
         self.lost = False
         self.sequences = 0
+        self._early: dict[str, asyncio.TimerHandle] = {}
 
     async def sequence(self, requests: Sequence[Any]) -> list[Reply]:
         """Apply each request; stop after the first that is refused."""
@@ -278,6 +299,22 @@ class MachineSession:
     def park(self, parked: bool) -> None:
         """Remember it."""
         self.world.parked.append(parked)
+
+    def show_early(self, create: Any, after_s: float) -> None:
+        """Send it after a moment."""
+        self._early[create.action.id] = asyncio.get_running_loop().call_later(after_s, self._send_early, create)
+
+    def _send_early(self, create: Any) -> None:
+        del self._early[create.action.id]
+        self.world.trips.append(["early"])
+        self.world.apply(create)
+
+    def shown(self, promise_id: str) -> bool:
+        """Tell whether it was sent."""
+        timer = self._early.pop(promise_id, None)
+        if timer is not None:
+            timer.cancel()
+        return timer is None
 
 
 def _kind(request: Any) -> str:

@@ -16,7 +16,7 @@ from resonate_mq.functions.registry import kind_of
 from resonate_mq.protocol import tags
 from resonate_mq.protocol.envelope import Reply
 from resonate_mq.protocol.records import PENDING, REJECTED, RESOLVED, Value
-from resonate_mq.protocol.requests import PromiseCreate, PromiseRecord, PromiseSettle
+from resonate_mq.protocol.requests import PromiseCreate, PromiseRecord, PromiseSettle, TaskFence
 from resonate_mq.worker.execution.body import Body, Work
 from resonate_mq.worker.execution.divergence import divergence, mismatch, shown
 from resonate_mq.worker.execution.drafts import Lineage, annotation_of, codec_of, draft_local, draft_remote
@@ -25,7 +25,6 @@ from resonate_mq.worker.execution.environment import Environment
 from resonate_mq.worker.execution.outbox import Operation, Outbox
 from resonate_mq.worker.execution.port import Stopped
 from resonate_mq.worker.execution.session import Session
-from resonate_mq.worker.execution.slow import SlowLeaves
 from resonate_mq.worker.execution.step import Known, Step
 
 Record = dict[str, Any]
@@ -66,7 +65,8 @@ class ExecutionEngine:
         self._parked: list[Callable[[], None]] = []
         self._long_waits = 0
         self._records = "promise.record" in session.capabilities
-        self._slow = SlowLeaves(environment.slow_leaf_s, self.show)
+        self._preload = "preload" in session.capabilities
+        self._early: set[Step] = set()
         self._local: dict[str, tuple[Body, Command[Any]]] = {}
 
     # -- turns
@@ -186,6 +186,7 @@ class ExecutionEngine:
         annotation = annotation_of(command, self.environment)
         step = Step(draft, command.kind, command.label, owner.id, codec, annotation)
         step.remote = not command.local
+        step.generated = command.opts.id is None
         self.steps[step.id] = step
         if record is not None and record["state"] != PENDING:
             step.take(record)
@@ -204,6 +205,21 @@ class ExecutionEngine:
         if error is not None:
             self._stop(error)
 
+    def _is_mine(self, step: Step, record: Record, owner: Body | None) -> bool:
+        """Check the answer to a creation: under a generated id somebody else's promise may have been found."""
+        if not step.generated or record["tags"].get(tags.PARENT) == step.owner:
+            return True
+        self.verdict = divergence(
+            record,
+            root_id=self.lineage.root_id,
+            parent=step.owner,
+            kind=step.kind,
+            label=step.label,
+            where="an unknown line" if owner is None else self._where(owner),
+        )
+        self.poke()
+        return False
+
     def _stop(self, error: ResonateError) -> None:
         """End the execution: a body must not be able to go on by catching this."""
         self.verdict = error
@@ -220,9 +236,9 @@ class ExecutionEngine:
             step.known = Known.YES
         else:
             owner.ensure_created()
-            self.ask(step)
+            self.ask(step, owner)
 
-    def ask(self, step: Step) -> None:
+    def ask(self, step: Step, owner: Body | None = None) -> None:
         """Create the promise of a step; an existing one answers with its state."""
         assert step.draft is not None
         if step.known is Known.NO:
@@ -230,15 +246,15 @@ class ExecutionEngine:
         self.outbox.push(
             Operation(
                 step.draft,
-                lambda record: self._answered(step, record),
+                lambda record: self._answered(step, record, owner),
                 lambda reply: self._refused(step, reply),
                 wakes=step.kind == PROMISE or not step.remote,
                 hands_out=True,
             )
         )
 
-    def _answered(self, step: Step, record: Record) -> None:
-        if step.settled:
+    def _answered(self, step: Step, record: Record, owner: Body | None) -> None:
+        if step.settled or not self._is_mine(step, record, owner):
             return
         step.known = Known.YES
         if record["state"] != PENDING:
@@ -267,7 +283,7 @@ class ExecutionEngine:
             self._local[step.id] = (owner, command)
             step.known = Known.QUEUED
             owner.ensure_created()
-            self.ask(step)
+            self.ask(step, owner)
         else:
             self._run(step, owner, command)
 
@@ -307,11 +323,26 @@ class ExecutionEngine:
 
     def _start_leaf(self, body: Body) -> None:
         body.start()
-        if body.step is not None and body.step.durable and body.step.known is Known.NO:
-            self._slow.watch(body.step)
+        step = body.step
+        if step is None or not body.attempt or not step.durable or step.known is not Known.NO or step.settled:
+            return
+        assert step.draft is not None
+        step.early = True
+        self._early.add(step)
+        fence = TaskFence(self.lineage.root_id, self.session.version, step.draft, children=self._preload)
+        self.session.show_early(fence, self.environment.slow_leaf_s)
+
+    def _disarm(self, step: Step) -> None:
+        """Stop the early creation of a leaf; if it may be on its way, the leaf counts as created."""
+        if step.early:
+            step.early = False
+            self._early.discard(step)
+            if self.session.shown(step.id) and step.known is Known.NO:
+                step.known = Known.YES
 
     def show(self, step: Step) -> None:
         """Create the promise of a local step as pending, unless it exists (D9)."""
+        self._disarm(step)
         if step.settled or step.known is not Known.NO or not step.durable or self.stopped:
             return
         if step.body is not None and step.body.parent is not None:
@@ -339,6 +370,8 @@ class ExecutionEngine:
     def ended(self, body: Body, value: Any, error: BaseException | None) -> None:
         """Take the final outcome of a body: record it, or keep it for the fulfil."""
         step = body.step
+        if step is not None:
+            self._disarm(step)
         if step is None:
             self.result = (value, error)
             self.poke()
@@ -362,20 +395,26 @@ class ExecutionEngine:
         step.known = Known.QUEUED if step.known is Known.NO else step.known
 
         def answered(record: Record) -> None:
-            if not step.settled:
+            if not step.settled and self._is_mine(step, record, body.parent):
                 step.take(record)
                 if state == RESOLVED and record["state"] == RESOLVED:
                     step.remember(value, encoded)
                 self._settled(step)
 
-        self.outbox.push(Operation(action, answered, lambda reply: self._not_recorded(step, body, reply), wakes=True))
+        def refused(reply: Reply) -> None:
+            self._not_recorded(step, body, reply, value, error)
+
+        self.outbox.push(Operation(action, answered, refused, wakes=True))
         self.poke()
 
-    def _not_recorded(self, step: Step, body: Body, reply: Reply) -> None:
+    def _not_recorded(self, step: Step, body: Body, reply: Reply, value: Any, error: BaseException | None) -> None:
         """Record that the result was refused (too large, for example); if that is refused as well, tell the caller."""
         if step.settled:
             return
-        if step.outside is None:
+        if reply.status == 404:  # its early creation never arrived
+            step.known = Known.NO
+            self._record(step, body, value, error)
+        elif step.outside is None:
             step.outside = ResonateStoreError(f"result of {step.label} [{step.id}]: {reply.data}", reply.status * 100)
             if step.known is Known.QUEUED:
                 step.known = Known.NO
@@ -439,7 +478,8 @@ class ExecutionEngine:
         bodies = sorted(self.bodies, key=_depth, reverse=True)
         for body in bodies:
             body.evict()
-        self._slow.stop()
+        for one in list(self._early):
+            self._disarm(one)
         tasks = [getattr(body.driver, "task", None) for body in bodies if not isinstance(body.driver, GeneratorDriver)]
         return [task for task in tasks if task is not None]
 

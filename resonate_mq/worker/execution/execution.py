@@ -282,7 +282,10 @@ class Execution:
             if reply.status == 200:
                 operation.answered(reply.data["promise"])
                 return None
-        if reply.status == 400 or reply.status == 413:
+            if reply.status == 404:  # the promise, not the task
+                operation.refused(reply)
+                return None
+        if reply.status in (400, 413):
             operation.refused(reply)
             return None
         return self._broken(operation.action.kind, reply)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from resonate_mq.protocol.envelope import Reply
-from resonate_mq.protocol.requests import Request
+from resonate_mq.protocol.requests import Request, TaskFence
 
 
 class Session(Protocol):
@@ -54,4 +54,15 @@ class Session(Protocol):
 
     def park(self, parked: bool) -> None:
         """Hear that the execution only waits for a retry of >= 1 s (True), or works again (False) (D36)."""
+        ...
+
+    def show_early(self, create: TaskFence, after_s: float) -> None:
+        """Send `create` on its own after `after_s` seconds unless `shown` is called before (D9).
+
+        It does not need the loop: a leaf that blocks it is seen as well. Nothing is said of how it was answered.
+        """
+        ...
+
+    def shown(self, promise_id: str) -> bool:
+        """End `show_early`; tell whether its create may have been sent."""
         ...

@@ -28,6 +28,8 @@ class Step:
         number: in that context; explicit ids consume one too.
         remote: its outcome comes from elsewhere: rpc, promise, sleep, or a local call another execution runs.
         durable: False for `durable=False`: no promise, gone with the attempt.
+        generated: its id is `<ctx.id>.<n>`, not one of the user's choice.
+        early: its creation is armed at `Session.show_early`.
         draft: how its promise is created; kept until it is settled, to ask for its state again.
         known: whether its promise exists.
         record: the settled record.
@@ -50,7 +52,9 @@ class Step:
         "created_waiters",
         "draft",
         "durable",
+        "early",
         "enders",
+        "generated",
         "id",
         "kind",
         "known",
@@ -73,6 +77,8 @@ class Step:
         self.annotation = annotation
         self.remote = False
         self.durable = True
+        self.generated = True
+        self.early = False
         self.known = Known.NO
         self.settled = False
         self.record: dict[str, Any] | None = None
