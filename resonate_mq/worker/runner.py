@@ -48,6 +48,10 @@ class Body(Protocol):
         """Give up the memory of a suspended body."""
         ...
 
+    def abandon(self, reason: str) -> None:
+        """End soon, without sending anything more."""
+        ...
+
 
 class Run:
     """One execution and its current lease; kept while it is suspended and resident."""
@@ -71,6 +75,11 @@ class Run:
         self.version = lease.version
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
+    def abandon(self, reason: str) -> None:
+        """Give up the lease; what runs ends at its next step."""
+        self.lease.give_up()
+        self.body.abandon(reason)
+
     async def outcome(self) -> Outcome:
         """Run the body to its next end."""
         if self.resumes:
@@ -86,7 +95,7 @@ class Runner:
     """Runs what was acquired.
 
     Args:
-        body: makes the execution of a session, with what it does differently from others.
+        body: makes the execution of a session.
         settled: gets the record of each promise settled here, so that nobody here waits for its unblock.
     """
 
@@ -96,7 +105,7 @@ class Runner:
         slots: Slots,
         counters: Counters,
         *,
-        body: Callable[[HeldTask, dict[str, Any]], Body],
+        body: Callable[[HeldTask], Body],
         settled: Callable[[Served, dict[str, Any]], None],
     ) -> None:
         self._options = options
@@ -113,7 +122,7 @@ class Runner:
         """How many suspended executions are kept in memory."""
         return len(self._residents)
 
-    async def run(self, served: Served, data: dict[str, Any], sent_at: float, how: dict[str, Any]) -> None:
+    async def run(self, served: Served, data: dict[str, Any], sent_at: float) -> None:
         """Run a task that was just acquired with a request sent at `sent_at` (monotonic); ends with its lease.
 
         The slot is the caller's: taken before, given back after.
@@ -126,7 +135,7 @@ class Runner:
         try:
             if not await self._after_predecessor(served, task_id, version):
                 return
-            run = self._resident_or_new(served, data, lease, how)
+            run = self._resident_or_new(served, data, lease)
             served.running[task_id] = run
             try:
                 await self._finish(run, await self._outcome(run))
@@ -152,10 +161,10 @@ class Runner:
             return False
         await asyncio.wait([earlier.ended], timeout=PREDECESSOR_S)
         if not earlier.ended.done():
-            earlier.lease.give_up()
+            earlier.abandon("the task was acquired once more")
         return True
 
-    def _resident_or_new(self, served: Served, data: dict[str, Any], lease: Lease, how: dict[str, Any]) -> Run:
+    def _resident_or_new(self, served: Served, data: dict[str, Any], lease: Lease) -> Run:
         kept = self._residents.take((served.key, lease.task_id), lease.version)
         if kept is not None:
             kept.resume(data, lease)
@@ -163,7 +172,7 @@ class Runner:
             return kept
         session = HeldTask(served, self._options.pid, data, lease, self._park)
         self._counters.add("started")
-        return Run(served, session, self._body(session, how))
+        return Run(served, session, self._body(session))
 
     def _park(self, parked: bool) -> None:
         if parked:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from resonate_mq.transports.api.requester import Requester
 from resonate_mq.worker.early import EarlyCreates
-from resonate_mq.worker.leases import Lease, Leases
+from resonate_mq.worker.leases import Leases
 from resonate_mq.worker.options import ServerLink, WorkerOptions
 
 REMEMBERED = 10_000  # acquired (task, version) pairs, against duplicate hints
@@ -18,8 +18,11 @@ class Running(Protocol):
     """What runs one acquired task."""
 
     version: int
-    lease: Lease
     ended: asyncio.Future[None]
+
+    def abandon(self, reason: str) -> None:
+        """Give up the lease; what runs ends at its next step."""
+        ...
 
 
 class Served:

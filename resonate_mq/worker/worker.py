@@ -147,22 +147,19 @@ class Worker:
         """
         return TaskCreate(self.options.pid, self.options.ttl_ms, create, next(self._claims), children=True)
 
-    def adopt(
-        self, data: dict[str, Any], *, sent_at: float | None = None, link: ServerLink | None = None, **how: Any
-    ) -> None:
+    def adopt(self, data: dict[str, Any], *, sent_at: float | None = None, link: ServerLink | None = None) -> None:
         """Run a task that was acquired for this process with `task.create`.
 
         Args:
             data: of the reply: task, promise, preload.
             sent_at: monotonic time before the request was sent; the lease is counted from it.
             link: the server it was acquired from; the first one when None.
-            how: what this one execution does differently (keywords of `Execution`).
         """
         served = self._serving[0] if link is None else next(one for one in self._serving if one.link is link)
         if sent_at is None:
             sent_at = served.leases.clock()
         self._slots.take()
-        self._spawn(self._run(served, data, sent_at, how))
+        self._spawn(self._run(served, data, sent_at))
 
     def ready(self) -> tuple[bool, str]:
         """Return whether work can flow, and why not. From any thread."""
@@ -199,8 +196,8 @@ class Worker:
         """How many tasks are held, being acquired ones included."""
         return len(self._tasks)
 
-    def _body(self, session: HeldTask, how: dict[str, Any]) -> Body:
-        return Execution(session, self._environment, **how)
+    def _body(self, session: HeldTask) -> Body:
+        return Execution(session, self._environment)
 
     def _start(self, served: Served, hint: Hint, arrival: Arrival) -> None:
         served.acquiring(hint.task_id, hint.version)
@@ -243,11 +240,11 @@ class Worker:
             self.counters.add("acquire_refused", str(reply.status))
             logger.debug("hint is not for us: %s %s", reply.status, reply.data, extra={"task_id": hint.task_id})
             return
-        await self._run(served, reply.data, sent_at, {})
+        await self._run(served, reply.data, sent_at)
 
-    async def _run(self, served: Served, data: dict[str, Any], sent_at: float, how: dict[str, Any]) -> None:
+    async def _run(self, served: Served, data: dict[str, Any], sent_at: float) -> None:
         self.counters.add("acquired")
-        await self._runner.run(served, data, sent_at, how)
+        await self._runner.run(served, data, sent_at)
 
     def _slot_freed(self) -> None:
         self._intake.slot_freed()
