@@ -52,6 +52,7 @@ class PollTransport:
             authentication.
         token: bearer token.
         basic_auth: (user, password), instead of a token.
+        silence_s: seconds without a byte after which a stream of a server that sends keep-alives is opened anew.
 
     Raises:
         TransportConfigError: the URL is not an HTTP URL.
@@ -62,7 +63,13 @@ class PollTransport:
     )
 
     def __init__(
-        self, name: str, url: str, token: str | None = None, basic_auth: tuple[str, str] | None = None
+        self,
+        name: str,
+        url: str,
+        token: str | None = None,
+        basic_auth: tuple[str, str] | None = None,
+        *,
+        silence_s: float = SILENCE_S,
     ) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -71,6 +78,7 @@ class PollTransport:
             basic_auth = (parts.username, parts.password or "")
         self.name = name
         self.url = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", ""))
+        self.silence_s = silence_s
         self.dead_letters: deque[DeadLetter] = deque(maxlen=KEPT_DEAD_LETTERS)
         self._headers = {"Accept": "text/event-stream"}
         if token is not None:
@@ -240,7 +248,7 @@ class _PollConsumer:
                 for payload in parser.feed(chunk):
                     self._receive(payload, stream)
                 if parser.comments:  # official servers send no keep-alive: their silence means nothing
-                    watchdog.reschedule(loop.time() + SILENCE_S)
+                    watchdog.reschedule(loop.time() + self._transport.silence_s)
 
     def _disturbed(self, reason: str) -> None:
         logger.info("poll stream failed", extra={"group": self.subscription.group, "reason": reason})

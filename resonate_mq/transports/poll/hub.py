@@ -16,7 +16,7 @@ from resonate_mq.protocol.addresses import Address, destination_of, format_addre
 from resonate_mq.protocol.errors import InvalidRequestError
 from resonate_mq.protocol.messages import Execute, Hint, decode_message
 from resonate_mq.transports.poll.ledger import Ledger
-from resonate_mq.transports.poll.stream import PollStream
+from resonate_mq.transports.poll.stream import KEEPALIVE_S, PollStream
 from resonate_mq.transports.port import Guarantees, Outcome, Outgoing, Report, TransportError
 
 DEFAULT_WINDOW = 64  # credits of a stream that announced none: official SDKs (D21)
@@ -41,14 +41,18 @@ class PollHub:
     Args:
         name: scheme of its addresses.
         max_streams: how many streams all groups together may hold.
+        keepalive_s: seconds between two comments on a silent stream.
     """
 
     guarantees = Guarantees(
         keeps_without_consumer=False, survives_broker_restart=False, redelivers=False, counts_held=True
     )
 
-    def __init__(self, name: str = "poll", *, max_streams: int = MAX_STREAMS) -> None:
+    def __init__(
+        self, name: str = "poll", *, max_streams: int = MAX_STREAMS, keepalive_s: float = KEEPALIVE_S
+    ) -> None:
         self.name = name
+        self._keepalive_s = keepalive_s
         self._max_streams = max_streams
         self._numbers = itertools.count(1)
         self._streams: dict[int, PollStream] = {}
@@ -209,7 +213,7 @@ class PollHub:
             return
         self._register(stream)
         try:
-            async for chunk in stream.chunks(self._has_room):
+            async for chunk in stream.chunks(self._has_room, self._keepalive_s):
                 yield chunk
         finally:
             stream.close("the client went away")

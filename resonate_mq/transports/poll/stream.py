@@ -77,11 +77,11 @@ class PollStream:
         for outgoing, report in unconfirmed:
             report(outgoing, Outcome.FAILED, reason)
 
-    async def chunks(self, on_room: Callable[["PollStream"], None]) -> AsyncIterator[bytes]:
+    async def chunks(self, on_room: Callable[["PollStream"], None], keepalive_s: float) -> AsyncIterator[bytes]:
         """Yield bytes to write until closed or old; the writer asks for the next chunk when it has written one."""
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + random.uniform(*LIFETIME_S)
-        keepalive_at = loop.time() + KEEPALIVE_S
+        keepalive_at = loop.time() + keepalive_s
         confirm_at = float("inf")
         yield b": connected\n\n"
         while not self.closed_because or self._waiting:
@@ -97,7 +97,7 @@ class PollStream:
             yield chunk
             self._writing_since = None
             if beat:
-                keepalive_at = loop.time() + KEEPALIVE_S
+                keepalive_at = loop.time() + keepalive_s
                 self._confirm_covered()
             if self._fresh and not self._covered:
                 self._covered, self._fresh = self._fresh, []
