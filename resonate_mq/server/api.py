@@ -100,6 +100,10 @@ class Api:
         decoded: dict[str, Any] = orjson.loads(answer)
         return decoded
 
+    def description(self) -> dict[str, Any]:
+        """Return the data of `server.info`; `now` is about the store's time (epoch ms), for comparing clocks."""
+        return {**self.info, "now": self._kernel.now_ms()}
+
     async def _answer(self, envelope: Envelope) -> Reply:
         if envelope.kind == "batch" and "batch" in self._profile.extensions:
             return await answer_batch(envelope, self._item, self._debug_time, self._kernel)
@@ -138,7 +142,7 @@ class Api:
             return Reply(200, {"workers": self._presence.search(request.group, await self._held())})
         if isinstance(request, r.DebugStart | r.DebugStop):
             return self._kernel.set_paused(request)
-        return Reply(200, {**self.info, "now": self._kernel.now_ms()})
+        return Reply(200, self.description())
 
 
 _COUNTED = frozenset(

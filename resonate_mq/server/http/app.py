@@ -58,10 +58,10 @@ class HttpApp:
             if whole is None:
                 await _refuse(send, 408, f"the request body did not arrive within {self._read_s:g} s")
                 return
-            if len(whole) > self._max_body:
-                await _too_large(send, self._max_body)
-                return
             body = whole
+        if len(body) > self._max_body:
+            await _too_large(send, self._max_body)
+            return
         status, answer = await self._api.handle(body, token)
         await self._send(send, status, answer)
 

@@ -70,7 +70,7 @@ class _Pages:
             return PlainTextResponse("Unauthorized", 401)
         if "server.info" not in self._parts.options.extensions:
             return PlainTextResponse("Not Found", 404)
-        return _json(200, self._parts.api.info)
+        return _json(200, self._parts.api.description())
 
     async def poll(self, request: Request) -> Response:
         if not self._admits(request):
