@@ -86,12 +86,14 @@ class Context:
     # -- calls in this process
 
     @overload
+    def run(self, func: DurableFunction[P, R], /, *args: P.args, **kwargs: P.kwargs) -> LFC[R]: ...
+    @overload
     def run(self, func: _Gen[P, R], /, *args: P.args, **kwargs: P.kwargs) -> LFC[R]: ...
     @overload
     def run(self, func: _Async[P, R], /, *args: P.args, **kwargs: P.kwargs) -> LFC[R]: ...
     @overload
     def run(self, func: _Plain[P, R], /, *args: P.args, **kwargs: P.kwargs) -> LFC[R]: ...
-    def run(self, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> LFC[Any]:
+    def run(self, func: Any, /, *args: Any, **kwargs: Any) -> LFC[Any]:
         """Call `func(ctx, *args, **kwargs)` in this process; its value is recorded and given.
 
         Raises:
@@ -100,12 +102,14 @@ class Context:
         return self._add(LFC(self._host, *self._local("ctx.run", func), args, kwargs))
 
     @overload
+    def begin_run(self, func: DurableFunction[P, R], /, *args: P.args, **kwargs: P.kwargs) -> LFI[R]: ...
+    @overload
     def begin_run(self, func: _Gen[P, R], /, *args: P.args, **kwargs: P.kwargs) -> LFI[R]: ...
     @overload
     def begin_run(self, func: _Async[P, R], /, *args: P.args, **kwargs: P.kwargs) -> LFI[R]: ...
     @overload
     def begin_run(self, func: _Plain[P, R], /, *args: P.args, **kwargs: P.kwargs) -> LFI[R]: ...
-    def begin_run(self, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> LFI[Any]:
+    def begin_run(self, func: Any, /, *args: Any, **kwargs: Any) -> LFI[Any]:
         """Start `func(ctx, *args, **kwargs)` in this process; gives a promise at once."""
         return self._add(LFI(self._host, *self._local("ctx.begin_run", func), args, kwargs))
 
