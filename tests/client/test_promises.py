@@ -1,5 +1,6 @@
 """`resonate.promises` in local mode and over HTTP: the table of B11, idempotency keys and strict (D13)."""
 
+import functools
 import json
 import time
 from collections.abc import Callable
@@ -36,7 +37,7 @@ def test_a_created_promise_is_pending_and_found_again(client: Resonate) -> None:
 
 def test_an_unknown_promise_is_40400_for_every_verb(client: Resonate) -> None:
     for verb in ("get", "resolve", "reject", "cancel"):
-        refused(40400, lambda verb=verb: getattr(client.promises, verb)("nobody"))
+        refused(40400, functools.partial(getattr(client.promises, verb), "nobody"))
 
 
 @pytest.mark.parametrize("ikey", [None, "k"])

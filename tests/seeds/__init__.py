@@ -1,0 +1,1 @@
+"""The documents' Python blocks, run as printed."""
