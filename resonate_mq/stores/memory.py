@@ -54,7 +54,7 @@ class _Content:
             self.next_key += 1
             self._add(promise)
         is_pending = promise.state == PENDING
-        self.deadlines.set(promise.id, promise.timeout_at if is_pending else None)
+        self.deadlines.set(promise.id, promise.timeout_at if is_pending else None, key)
         if promise.listeners and not is_pending:
             self.unconfirmed.add(key, promise.id)
         else:
@@ -75,8 +75,8 @@ class _Content:
         if task is None:
             return
         name = promise.id
-        self.leases.set(name, task.lease_at)
-        self.hints.set(name, task.hint_due_at)
+        self.leases.set(name, task.lease_at, key)
+        self.hints.set(name, task.hint_due_at, key)
         if task.state == ACQUIRED and task.pid is not None:
             self.held[name] = task.pid
         else:

@@ -14,31 +14,32 @@ class TimerIndex:
 
     def __init__(self) -> None:
         self._armed: dict[str, int] = {}
-        self._heap: list[tuple[int, str]] = []
+        self._heap: list[tuple[int, int, str]] = []
 
-    def set(self, name: str, instant: int | None) -> None:
-        """Arm `name` at `instant`, or disarm it."""
+    def set(self, name: str, instant: int | None, order: int = 0) -> None:
+        """Arm `name` at `instant`, or disarm it; `order` decides among equal instants and is always the same."""
         if instant is None:
             self._armed.pop(name, None)
         elif self._armed.get(name) != instant:
             self._armed[name] = instant
-            heappush(self._heap, (instant, name))
+            heappush(self._heap, (instant, order, name))
         if len(self._heap) > 2 * len(self._armed) + _SLACK:
-            self._heap = [(instant, name) for name, instant in self._armed.items()]
+            armed = self._armed
+            self._heap = [entry for entry in set(self._heap) if armed.get(entry[2]) == entry[0]]
             heapify(self._heap)
 
     def first(self, until: int, limit: int) -> list[tuple[int, str]]:
         """Return at most `limit` pairs (instant, id) with an instant <= `until`, earliest first."""
         heap, armed = self._heap, self._armed
-        found: list[tuple[int, str]] = []
+        found: list[tuple[int, int, str]] = []
         while heap and heap[0][0] <= until and len(found) < limit:
             entry = heappop(heap)
             # equal entries (disarmed and armed again) come out next to each other
-            if armed.get(entry[1]) == entry[0] and (not found or found[-1] != entry):
+            if armed.get(entry[2]) == entry[0] and (not found or found[-1] != entry):
                 found.append(entry)
         for entry in found:
             heappush(heap, entry)
-        return found
+        return [(instant, name) for instant, _, name in found]
 
 
 class KeyQueue:

@@ -149,6 +149,8 @@ class Store(Protocol):
     async def due(self, until_ms: int, limit: int) -> Due:
         """Return the timers with an instant <= `until_ms`, at most `limit` of each kind, earliest first.
 
+        Equal instants come in order of creation, those of schedules by id.
+
         Deadlines are of pending promises, leases of acquired tasks, hints of pending tasks.
         """
         ...

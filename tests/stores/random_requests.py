@@ -9,11 +9,12 @@ from random import Random
 from typing import Any
 
 from resonate_mq.machine import background as b
+from resonate_mq.machine.background import Background
 from resonate_mq.protocol.parse import Profile, parse_request
 from resonate_mq.protocol.records import PENDING, Promise
 from resonate_mq.protocol.requests import Request
 
-Item = Request | b.Background
+Item = Request | Background
 
 PROFILE = Profile(debug=True)
 PIDS = ("p1", "p2", "p3")
@@ -52,7 +53,7 @@ class Generator:
         """Return one request."""
         make = self.chance.choices(_MAKERS, _WEIGHTS)[0]
         made = make(self)
-        if not isinstance(made, tuple):
+        if isinstance(made, Background):
             return made
         kind, data, *head = made
         return parse_request(kind, data, {**HEAD, **(head[0] if head else {})}, PROFILE)

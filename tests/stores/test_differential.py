@@ -67,8 +67,8 @@ async def state_of(store: Store) -> dict[str, Any]:
     return {
         "promises": [picture(one) for one in sorted(snapshot.promises, key=lambda one: one.id)],
         "schedules": [one.wire() for one in sorted(snapshot.schedules, key=lambda one: one.id)],
-        "due": [sorted(timers) for timers in due],
-        "earliest": [[at for at, _ in timers] for timers in await store.due(10**15, 3)],
+        "due": list(due),
+        "earliest": list(await store.due(10**15, 3)),
         "waiting": {one: await store.waiting(one, 10**15, 0, 10**6) for one in sorted(destinations)},
         "unconfirmed": await store.unconfirmed(0, 10**6),
         "held": sorted(await store.held()),
@@ -146,9 +146,20 @@ class Trial:
         self.compare({name: await state_of(store) for name, store in self.stores.items()})
 
     def compare(self, found: dict[str, Any]) -> None:
-        expected = found["memory"]
         for name, one in found.items():
-            assert one == expected, f"seed {self.seed}: {name} differs from memory after {self.done[-1]}"
+            place = difference(found["memory"], one)
+            assert place is None, f"seed {self.seed}: {name} differs at {place}\nafter {self.done[-1]}"
+
+
+def difference(a: Any, b: Any, path: str = "") -> str | None:
+    """Return where two pictures differ first, None where they do not."""
+    if a == b:
+        return None
+    if isinstance(a, dict) and isinstance(b, dict) and a.keys() == b.keys():
+        return next(difference(a[one], b[one], f"{path}.{one}") for one in a if a[one] != b[one])
+    if isinstance(a, list | tuple) and isinstance(b, list | tuple) and len(a) == len(b):
+        return next(difference(x, y, f"{path}[{at}]") for at, (x, y) in enumerate(zip(a, b, strict=True)) if x != y)
+    return f"{path}: {a!r} != {b!r}"
 
 
 async def test_all_stores_answer_and_keep_the_same(seed: int, tmp_path: Path) -> None:

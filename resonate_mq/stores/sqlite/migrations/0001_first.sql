@@ -81,7 +81,7 @@ CREATE TABLE schedules (
     next_run_at        INTEGER NOT NULL,
     last_run_at        INTEGER
 );
-CREATE INDEX schedules_next_run ON schedules (next_run_at);
+CREATE INDEX schedules_next_run ON schedules (next_run_at, id);
 
 -- A promise with its task; what the program reads records from.
 CREATE VIEW records AS

@@ -54,18 +54,18 @@ SELECT * FROM schedules WHERE id > ? ORDER BY id LIMIT ?
 
 -- name: due_deadlines
 SELECT timeout_at, id FROM promises
-WHERE state = 'pending' AND timeout_at <= ? ORDER BY timeout_at LIMIT ?
+WHERE state = 'pending' AND timeout_at <= ? ORDER BY timeout_at, key LIMIT ?
 
 -- name: due_leases
 SELECT lease_at, id FROM tasks JOIN promises USING (key)
-WHERE tasks.state = 'acquired' AND lease_at <= ? ORDER BY lease_at LIMIT ?
+WHERE tasks.state = 'acquired' AND lease_at <= ? ORDER BY lease_at, tasks.key LIMIT ?
 
 -- name: due_hints
 SELECT hint_due_at, id FROM tasks JOIN promises USING (key)
-WHERE tasks.state = 'pending' AND hint_due_at <= ? ORDER BY hint_due_at LIMIT ?
+WHERE tasks.state = 'pending' AND hint_due_at <= ? ORDER BY hint_due_at, tasks.key LIMIT ?
 
 -- name: due_schedules
-SELECT next_run_at, id FROM schedules WHERE next_run_at <= ? ORDER BY next_run_at LIMIT ?
+SELECT next_run_at, id FROM schedules WHERE next_run_at <= ? ORDER BY next_run_at, id LIMIT ?
 
 -- name: waiting
 SELECT tasks.key, id FROM tasks JOIN promises USING (key)
