@@ -19,7 +19,7 @@ step() {
 step format .venv/bin/ruff format --check --quiet .
 step lint .venv/bin/ruff check --quiet .
 step types .venv/bin/mypy --strict --no-error-summary resonate_mq tests transports scripts
-step imports .venv/bin/lint-imports --no-logo
+step imports .venv/bin/lint-imports --no-logo --no-cache
 
 if [ ${#failed[@]} -gt 0 ]; then
   printf 'check: failed: %s (total %s s)\n' "${failed[*]}" "$SECONDS"
