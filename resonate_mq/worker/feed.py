@@ -40,7 +40,7 @@ class Feed:
         """Subscribe while the scope lasts."""
 
         def on_state(flows: bool, reason: str) -> None:
-            self.trouble = "" if flows else f"transport '{self._transport.name}': {reason}"
+            self.trouble = "" if flows else reason
             if not flows:
                 logger.warning("deliveries stopped: %s", self.trouble)
                 return

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from http import HTTPStatus
 
 REQUEST_S = 5.0
@@ -43,13 +44,17 @@ class HealthPort:
         self._metrics = metrics
         self.address = ""
 
-    async def run(self) -> None:
-        """Listen until cancelled."""
-        server = await asyncio.start_server(self._serve, self._host, self._port, limit=MAX_REQUEST_BYTES)
-        host, port = server.sockets[0].getsockname()[:2]
-        self.address = f"{host}:{port}"
-        async with server:
-            await server.serve_forever()
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[HealthPort]:
+        """Listen while the scope lasts.
+
+        Raises:
+            OSError: the port is taken, or the host is not one of this machine.
+        """
+        async with await asyncio.start_server(self._serve, self._host, self._port, limit=MAX_REQUEST_BYTES) as server:
+            host, port = server.sockets[0].getsockname()[:2]
+            self.address = f"{host}:{port}"
+            yield self
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

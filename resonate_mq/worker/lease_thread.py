@@ -10,7 +10,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Protocol
 
 from resonate_mq.protocol.ids import origin_of
@@ -33,8 +33,8 @@ STOP_S = 3.0
 class Sidecar(Protocol):
     """Something else that runs on the lease thread's loop, such as the health port."""
 
-    async def run(self) -> None:
-        """Run until cancelled."""
+    def open(self) -> AbstractAsyncContextManager[object]:
+        """Run while the scope lasts; whatever it raises keeps the worker from starting."""
         ...
 
 
@@ -117,16 +117,15 @@ class LeaseThread:
             for served in self._serving:
                 requester = await stack.enter_async_context(served.link.lease_requester().open())
                 links.append((served, requester))
+            for sidecar in self._sidecars:
+                await stack.enter_async_context(sidecar.open())
             async with asyncio.TaskGroup() as tasks:
                 for served, requester in links:
                     self._announce.append(announce := asyncio.Event())
                     tasks.create_task(self._renew(served, requester))
                     tasks.create_task(self._say_hello(requester, announce))
                     tasks.create_task(served.early.run(requester))
-                for sidecar in self._sidecars:
-                    tasks.create_task(sidecar.run())
                 tasks.create_task(self._look())
-                await asyncio.sleep(0)
                 started.set()
 
     def _stop(self) -> None:
