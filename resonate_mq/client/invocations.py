@@ -210,6 +210,7 @@ class Invocations:
 
     async def _start(self, plan: Plan, handle: Handle[Any]) -> dict[str, Any]:
         opened = self._runtime.opened
+        await opened.prepare()
         create = plan.create(await opened.routing.address(plan.target))
         listeners = opened.listeners
         watch = asyncio.ensure_future(listeners.watch(plan.id))
@@ -251,6 +252,7 @@ class Invocations:
     async def _listen(self, handle: Handle[Any]) -> dict[str, Any]:
         """Attach to an existing promise and wait for it."""
         opened = self._runtime.opened
+        await opened.prepare()
         listeners = opened.listeners
         watch = asyncio.ensure_future(listeners.watch(handle.id))
         try:

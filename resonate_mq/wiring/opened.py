@@ -51,6 +51,7 @@ class Opened:
 
     Attributes:
         worker: None for a pure client.
+        transports: where unblocks may come from, the preferred one last.
         overrides: options of calls started and executed here, by promise id, while they are waited for.
         description: one line for the log.
     """
@@ -60,8 +61,22 @@ class Opened:
     routing: Routing
     pid: str
     description: str
+    transports: Sequence[ConsumingTransport]
+    group: str
     worker: Worker | None = None
     overrides: dict[str, Options] = field(default_factory=dict)
+
+    async def prepare(self) -> None:
+        """Know the server, and be told of settlements by the broker if both ends have it and it is well.
+
+        Raises:
+            TransportError: the server does not answer.
+        """
+        facts = await self.requester.facts()
+        for transport in reversed(self.transports):
+            if transport is self.transports[0] or (transport.name in facts.transports and transport.healthy()[0]):
+                self.listeners.address = transport.unicast(self.group, self.pid)
+                return
 
 
 @asynccontextmanager
@@ -84,7 +99,13 @@ async def open_site(site: Site) -> AsyncIterator[Opened]:
         address = ends.transports[0].unicast(settings.group, site.pid)
         listeners = await stack.enter_async_context(Listeners(requester, address).open())
         opened = Opened(
-            requester=requester, listeners=listeners, routing=routing, pid=site.pid, description=ends.description
+            requester=requester,
+            listeners=listeners,
+            routing=routing,
+            pid=site.pid,
+            description=ends.description,
+            transports=ends.transports,
+            group=settings.group,
         )
         by_server = ListenersByServer({requester: listeners})
         if settings.worker:
@@ -97,7 +118,7 @@ async def open_site(site: Site) -> AsyncIterator[Opened]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Ends:
-    """How the server is reached: makers of channels, and open-able transports, the one for unblocks first."""
+    """How the server is reached: makers of channels, and transports; the first one is always there for unblocks."""
 
     channel: Callable[[], Channel]
     lease_channel: Callable[[], Channel]
