@@ -43,7 +43,7 @@ def invoke(
         timeout_at = now_ms + round((timeout_s + (delay_s or 0)) * 1000)
         request = PromiseCreate(promise_id, timeout_at, call_param(func, arg or (), version), tags)
         record: dict[str, Any] = (await session.ask(request))["promise"]
-        if record["createdAt"] < now_ms - 1000 and record["param"] != request.param.wire():
+        if record["param"] != request.param.wire():
             note(f"{promise_id!r} existed before, with another call; nothing new was started")
         if wait and record["state"] == "pending":
             from resonate_mq.cli.waiting import settlement

@@ -135,9 +135,7 @@ class Plot:
         await self._until(session, processes, lambda: self.steps_done >= share and bool(self._in_flight(victim.pid)))
         await self._kill(victim, WORKER, self._in_flight(victim.pid))
         victim.start()
-        self.view.tell(
-            f"{victim.name} starts again as pid {victim.pid}; its leases end within {LEASE_S:g} s"
-        )
+        self.view.tell(f"{victim.name} starts again as pid {victim.pid}; its leases end within {LEASE_S:g} s")
 
     async def _kill_server(self, session: Session, processes: Sequence[Process], server: Process) -> None:
         share = self._share(SERVER_KILL_AT)
@@ -157,7 +155,7 @@ class Plot:
         self.struck.append(in_flight)
         self.view.tell(
             f"SIGKILL to {process.name} (pid {kill.pid}): {self.steps_done} steps are recorded, "
-            f"{len(in_flight)} steps in flight in it"
+            f"{len(in_flight)} {'of its ' if what == WORKER else ''}steps are in flight"
         )
 
     async def _until(self, session: Session, processes: Sequence[Process], condition: Callable[[], bool]) -> None:
