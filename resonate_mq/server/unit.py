@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from resonate_mq.machine.dispatch import apply, footprint, handles
-from resonate_mq.machine.state import Footprint, NotLoaded
+from resonate_mq.machine.state import Footprint, NotLoaded, State
 from resonate_mq.protocol.envelope import Reply
 from resonate_mq.protocol.errors import InvalidRequestError
 from resonate_mq.protocol.requests import PromiseSearch, ScheduleSearch, TaskSearch
@@ -49,13 +49,8 @@ class Drain:
         """
         wanted, must_commit = self._footprint()
         async with self._store.unit(wanted) as unit:
-            self.store_now_ms = latest_ms = unit.now_ms
-            for job in self._jobs:
-                now_ms = unit.now_ms
-                if job.now_ms is not None:
-                    now_ms = self._debug_time(job.now_ms)
-                    latest_ms = now_ms
-                await self._run_job(job, unit, now_ms)
+            self.store_now_ms = unit.now_ms
+            latest_ms = await self._run_jobs(unit)
             state = unit.state
             changed = bool(state.changed or state.changed_schedules)
             if changed or must_commit:
@@ -78,14 +73,35 @@ class Drain:
                     wanted.add(footprint(item))  # type: ignore[arg-type]  # searches and the like want nothing
         return wanted, must_commit
 
-    async def _run_job(self, job: Job, unit: Unit, now_ms: int) -> None:
-        replies: list[Reply] = []
-        for item in job.items:
-            reply = await self._answer(item, unit, now_ms)
-            replies.append(reply)
-            if reply.status not in (200, 300):
-                break
-        job.replies = replies
+    async def _run_jobs(self, unit: Unit) -> int:
+        """Answer all jobs; return the latest instant they happened at. The ordinary case awaits nothing."""
+        state = unit.state
+        latest_ms = unit.now_ms
+        for job in self._jobs:
+            now_ms = unit.now_ms
+            if job.now_ms is not None:
+                now_ms = latest_ms = self._debug_time(job.now_ms)
+            replies: list[Reply] = []
+            for item in job.items:
+                reply = self._apply(item, state, now_ms) or await self._answer(item, unit, now_ms)
+                replies.append(reply)
+                if reply.status not in (200, 300):
+                    break
+            job.replies = replies
+        return latest_ms
+
+    def _apply(self, item: Item, state: State, now_ms: int) -> Reply | None:
+        """Apply a request of the machine; None, and no trace, when it is not that simple."""
+        if not handles(type(item)):
+            return None
+        try:
+            reply = apply(item, state, now_ms)  # type: ignore[arg-type]  # `handles` has just said so
+        except Exception:  # noqa: BLE001 - boundary: `_answer` meets it again and knows what to do with it
+            state.undo()
+            return None
+        state.accept()
+        self.applied += 1
+        return reply
 
     async def _answer(self, item: Item, unit: Unit, now_ms: int) -> Reply:
         state = unit.state

@@ -141,7 +141,9 @@ class Publisher:
             self._metrics.drop("no such transport")
             self.books.sent(hint.task_id, hint.version, hint.attempt)
             return
-        hint.address = parse_address(hint.target, self._routes.schemes) if not hint.preferred else hint.address
+        if not hint.preferred:
+            plain = hint.target == destination.key
+            hint.address = destination.address if plain else parse_address(hint.target, self._routes.schemes)
         if not destination.has_room():
             destination.in_store = True
             if not destination.blocked:
