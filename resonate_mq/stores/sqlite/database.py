@@ -1,13 +1,16 @@
 """The connection: how it is opened, what its failures mean, and how it comes back. Knows no tables."""
 
+import asyncio
 import logging
 import sqlite3
+import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from resonate_mq.stores.port import OutcomeUnknownError, RefusedDataError, StoreError, StoreUnavailableError
+from resonate_mq.stores.sqlite.pace import CommitPace
 
 logger = logging.getLogger(__name__)
 
@@ -34,12 +37,15 @@ class Database:
 
     Attributes:
         path: the database file.
+        pace: how long COMMIT takes.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.pace = CommitPace()
         self._connection: sqlite3.Connection | None = None
         self._cursor: sqlite3.Cursor | None = None
+        self._is_committing = False
 
     @property
     def is_open(self) -> bool:
@@ -130,22 +136,39 @@ class Database:
         except _FAILURES as error:
             raise self._failed(error) from error
 
-    def commit(self) -> None:
-        """Make the transaction durable.
+    async def commit(self) -> None:
+        """Make the transaction durable: on the loop, or in a thread while this disk is slow (D42).
+
+        A caller that is cancelled meanwhile is cancelled at its next await, once the outcome is known.
 
         Raises:
             StoreUnavailableError: nothing was committed.
             OutcomeUnknownError: the log may or may not hold it; a later recovery may find it.
         """
+        if self._connection is None:
+            raise StoreUnavailableError(f"the store {self.path} is not open")
+        connection = self._connection
         try:
-            self._ready().execute("COMMIT")
+            if self.pace.is_slow:
+                self._is_committing = True
+                await _finished(asyncio.get_running_loop().run_in_executor(None, self._commit, connection))
+            else:
+                self._commit(connection)
         except sqlite3.Error as error:
+            self._is_committing = False
             certain = self.in_transaction or _code(error) in _PASSING
             failure = self._failed(error)
             if certain:
                 raise failure from error
             # the write or sync of the log itself failed: its frames may be on the disk all the same
             raise OutcomeUnknownError(f"COMMIT to {self.path} failed: {error}") from error
+        finally:
+            self._is_committing = False
+
+    def _commit(self, connection: sqlite3.Connection) -> None:
+        started = time.perf_counter()
+        connection.execute("COMMIT")  # a cursor of its own: the loop may read meanwhile
+        self.pace.note(time.perf_counter() - started)
 
     def rollback(self) -> None:
         """Undo the transaction, if one is open."""
@@ -164,6 +187,8 @@ class Database:
 
     def _failed(self, error: Exception) -> StoreError:
         """Undo the transaction, drop a spoilt connection, and say what happened in the port's words."""
+        if self._is_committing:  # a question failed during a commit, whose own outcome counts
+            return self._unavailable(error)
         self.rollback()
         if isinstance(error, _REFUSED):
             return RefusedDataError(f"the store cannot hold this: {error}")
@@ -176,6 +201,24 @@ class Database:
     def _unavailable(self, error: Exception) -> StoreUnavailableError:
         name = getattr(error, "sqlite_errorname", type(error).__name__)
         return StoreUnavailableError(f"the store {self.path} is not available: {error} ({name})")
+
+
+async def _finished(future: "asyncio.Future[None]") -> None:
+    """Wait for `future` even when cancelled: a transaction must not be touched while it commits.
+
+    The cancellation arrives at the caller's next await.
+    """
+    task = asyncio.current_task()
+    is_cancelled = False
+    while not future.done():
+        try:
+            await asyncio.wait((future,))
+        except asyncio.CancelledError:
+            is_cancelled = True
+    if is_cancelled and task is not None:
+        task.uncancel()
+        task.cancel()
+    future.result()
 
 
 def _code(error: Exception) -> int:

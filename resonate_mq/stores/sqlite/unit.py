@@ -122,7 +122,7 @@ class SqliteUnit:
             self._flush()
             counters = writer.counters
             home.database.write(WRITING["put_meta"], (self.now_ms, counters.next_settle_seq))
-            home.database.commit()
+            await home.database.commit()
         except OutcomeUnknownError:
             # which state the next recovery finds is open: nothing that was read before may be believed
             self._roll_back()
