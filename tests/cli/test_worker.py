@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -159,8 +160,11 @@ def test_the_health_port_tells_whether_work_can_flow(spawner: Spawner, folder: P
     url = process.line_sync(r"^health +(http://\S+)$", 20)[1]
 
     def ready() -> bool:
-        with urllib.request.urlopen(url + "/ready", timeout=10) as response:
-            return bool(response.status == 200)
+        try:
+            with urllib.request.urlopen(url + "/ready", timeout=10) as response:
+                return bool(response.status == 200)
+        except urllib.error.HTTPError:
+            return False  # 503 until the stream to the server is there
 
     eventually_sync(ready, 20)
     with urllib.request.urlopen(url + "/metrics", timeout=10) as response:
