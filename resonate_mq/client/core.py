@@ -40,7 +40,7 @@ class Core:
         self.settings = settings
         self.registry = registry
         self.dependencies = dependencies
-        self.runtime: Runtime[Opened] = Runtime(self._open, f"resonate-{settings.group}")
+        self.runtime: Runtime[Opened] = Runtime(self._open, Opened.give_back, f"resonate-{settings.group}")
         self.calls = Calls(self.runtime)
         self.invocations = Invocations(self.runtime, settings, registry)
         self.promises = Promises(self.calls)

@@ -20,6 +20,7 @@ from resonate_mq.client.naming import split_func
 from resonate_mq.client.promises import Promises
 from resonate_mq.client.runtime import STOP_LIMIT_S
 from resonate_mq.client.schedules import Schedules
+from resonate_mq.client.serving import serve
 from resonate_mq.functions.codec import Encoder
 from resonate_mq.functions.context import Context
 from resonate_mq.functions.options import CLIENT_KEYS, NONE, Options, seconds
@@ -442,6 +443,20 @@ class Resonate:
         """
         forbid_in_loop("resonate.stop()", "await resonate.aio.stop()")
         self._core.runtime.stop(timeout)
+
+    def serve(self, *, processes: int = 1, drain: float | timedelta = 30.0, health: str | None = None) -> None:
+        """Be a worker process until SIGTERM or ctrl-C: what a worker script ends with.
+
+        Args:
+            processes: for more cores; each is a fresh interpreter running this script.
+            drain: seconds a stop waits for what runs; the rest is given back. A second signal exits at once.
+            health: `HOST:PORT` to serve /health, /ready and /metrics on.
+
+        Raises:
+            ConfigError: a local or pure client, or no function is registered.
+        """
+        forbid_in_loop("resonate.serve()", "async with resonate: ...")
+        serve(self._core, processes, seconds("drain", drain), health)
 
     async def __aenter__(self) -> Self:
         """Run durable functions on the current event loop while the block lasts."""

@@ -9,6 +9,7 @@ import contextlib
 import logging
 import os
 import threading
+import time
 import weakref
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
@@ -45,11 +46,18 @@ class Runtime(Generic[T]):
 
     Args:
         open_scope: opens what the coroutines need; entered on the loop, left on stop.
+        hurry: what is done first when the interpreter ends and time is short.
         name: of the thread.
     """
 
-    def __init__(self, open_scope: Callable[[], AbstractAsyncContextManager[T]], name: str) -> None:
+    def __init__(
+        self,
+        open_scope: Callable[[], AbstractAsyncContextManager[T]],
+        hurry: Callable[[T], Coroutine[Any, Any, None]],
+        name: str,
+    ) -> None:
         self._open_scope = open_scope
+        self._hurry = hurry
         self._name = name
         self._lock = threading.Lock()
         self._life: _Life[T] | None = None
@@ -250,8 +258,13 @@ class Runtime(Generic[T]):
 
     def _at_exit(self) -> None:
         life = self._life
-        if life is not None and life.thread is not None:
-            self.stop(EXIT_LIMIT_S)
+        if life is None or life.thread is None:
+            return
+        deadline = time.monotonic() + EXIT_LIMIT_S
+        if life.opened.done() and life.opened.exception() is None:
+            with contextlib.suppress(Exception):  # leaving: whatever fails here ends with the process
+                self.submit(self._hurry(life.opened.result())).result(EXIT_LIMIT_S)
+        self.stop(max(0.0, deadline - time.monotonic()))
 
 
 _ALL: "weakref.WeakSet[Runtime[Any]]" = weakref.WeakSet()

@@ -66,6 +66,11 @@ class Opened:
     worker: Worker | None = None
     overrides: dict[str, Options] = field(default_factory=dict)
 
+    async def give_back(self) -> None:
+        """Let go of every task at once, so that another worker goes on with it (D37)."""
+        if self.worker is not None:
+            await self.worker.drain(0)
+
     async def prepare(self) -> None:
         """Know the server, and be told of settlements by the broker if both ends have it and it is well.
 

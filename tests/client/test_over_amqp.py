@@ -37,7 +37,8 @@ def test_a_client_group_calls_a_worker_group_through_the_broker(rabbit: Clients,
         first = yield ctx.begin_rpc(double, n)
         second = yield ctx.begin_rpc(double, n + 1)
         yield ctx.sleep(0.1)
-        return (yield first) + (yield second)
+        total: int = (yield first) + (yield second)
+        return total
 
     worker.start()
     caller = rabbit(group=f"client-{uuid.uuid4().hex[:8]}", transport=amqp_url, worker=False, log_level="WARNING")
@@ -69,7 +70,8 @@ def test_a_worker_without_the_broker_keeps_its_own_calls_where_it_listens(rabbit
 
     @worker.register
     def parent(ctx: Context) -> Generator[Any, Any, int]:
-        return (yield ctx.rpc(child))
+        value: int = yield ctx.rpc(child)
+        return value
 
     @worker.register
     def child(ctx: Context) -> int:
