@@ -5,7 +5,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from resonate_mq.machine.background import Background
+from resonate_mq.machine.background import (
+    Background,
+    ExtendLeases,
+    FireDeadlines,
+    FireLeases,
+    FireSchedules,
+    ForgetListeners,
+    FreeTasks,
+    RearmHints,
+)
 from resonate_mq.protocol.envelope import Reply
 from resonate_mq.protocol.records import Promise
 from resonate_mq.protocol.requests import DebugReset, DebugSnap, DebugTick, Request
@@ -32,6 +41,20 @@ Item = Request | Background | Look | Probe | Reply
 
 ALONE = (DebugTick, DebugReset, DebugSnap)
 """Requests that see everything before them committed and share their unit with nobody."""
+
+
+OWN = (
+    FireDeadlines,
+    FireLeases,
+    FireSchedules,
+    ExtendLeases,
+    FreeTasks,
+    RearmHints,
+    ForgetListeners,
+    Look,
+    Probe,
+)
+"""Requests of the server itself. Each of its loops waits for its own, so that they need no bound to be few."""
 
 
 class Job:

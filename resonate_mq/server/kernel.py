@@ -17,7 +17,7 @@ from resonate_mq.protocol.records import Promise
 from resonate_mq.protocol.requests import DebugReset, DebugSnap, DebugStart, DebugStop, DebugTick
 from resonate_mq.server import debug
 from resonate_mq.server.commits import Commit, Observer
-from resonate_mq.server.jobs import ALONE, Item, Job, Look, Probe
+from resonate_mq.server.jobs import ALONE, OWN, Item, Job, Look, Probe
 from resonate_mq.server.metrics import Metrics
 from resonate_mq.server.unit import Drain
 from resonate_mq.stores.port import OutcomeUnknownError, RefusedDataError, Store, StoreUnavailableError
@@ -136,7 +136,7 @@ class Kernel:
             self._queue.clear()
 
     def _enqueue(self, job: Job) -> None:
-        if self._queued >= self._max_queue:
+        if self._queued >= self._max_queue and not isinstance(job.items[0], OWN):
             job.refuse(Reply(429, f"the server has {self._queued} requests waiting; try again later"))
             return
         self._queue.append(job)

@@ -7,6 +7,7 @@ from resonate_mq.server.api import Api
 from resonate_mq.server.health import Health
 from resonate_mq.server.metrics import Metrics
 from resonate_mq.server.options import ServerOptions
+from resonate_mq.server.presence import Presence
 from resonate_mq.stores.port import Store
 
 
@@ -17,6 +18,7 @@ class HttpParts(Protocol):
     api: Api
     health: Health
     metrics: Metrics
+    presence: Presence
     store: Store
 
     @property

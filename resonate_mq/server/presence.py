@@ -5,8 +5,9 @@ heartbeat. Decides nothing of ownership; that is the lease in the store.
 """
 
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from resonate_mq.protocol.addresses import Address, parse_address
@@ -42,6 +43,7 @@ class Presence:
         self._processes: OrderedDict[str, Announced] = OrderedDict()
         self._heartbeats: OrderedDict[str, int] = OrderedDict()
         self._packs: dict[str, tuple[int, float]] = {}
+        self._plain: Counter[str] = Counter()
 
     def announce(self, hello: WorkerHello, now_ms: int) -> None:
         """Take an announcement; it counts until it expires or is repeated."""
@@ -60,6 +62,17 @@ class Presence:
         while len(self._heartbeats) > HEARTBEATS_LIMIT:
             self._heartbeats.popitem(last=False)
 
+    @contextmanager
+    def plain_member(self, group: str) -> Iterator[None]:
+        """Note, while it lasts, that somebody listens in `group` who may not understand packs (D41)."""
+        self._plain[group] += 1
+        try:
+            yield
+        finally:
+            self._plain[group] -= 1
+            if not self._plain[group]:
+                del self._plain[group]
+
     def resident_address(self, pid: str, transport: str) -> Address | None:
         """Return where a process that keeps its suspended bodies is reached on `transport`, if it is present (D24)."""
         found = self._present(pid)
@@ -69,6 +82,8 @@ class Presence:
 
     def pack_limit(self, group: str) -> int:
         """Return how many hints for the group may travel in one message; 1 while nobody announced himself (D41)."""
+        if group in self._plain:
+            return 1
         now = self._clock()
         known = self._packs.get(group)
         if known is not None and now < known[1]:

@@ -297,3 +297,19 @@ async def test_a_port_that_is_taken_is_refused_by_name() -> None:
         with pytest.raises(ServerConfigError, match=f"127.0.0.1:{port}"):
             async with Server(MemoryStore(), (), ServerOptions(port=port)):
                 pass
+
+
+async def test_a_group_with_an_official_worker_is_sent_no_packs() -> None:
+    async with serving(None, PollHub()) as call:
+        hello = {"group": "g", "pid": "ours", "addresses": [], "concurrency": 80, "free": 80, "functions": []}
+        await call("worker.hello", **hello)
+        create = [
+            [request_envelope("promise.create", "i", {"id": f"p{n}", "timeoutAt": FOREVER, "tags": tags})]
+            for n in range(20)
+            for tags in [{"resonate:target": GROUP}]
+        ]
+        async with stream(call, "/poll/g/official") as official:
+            await official.content.readuntil(b"\n\n")
+            await call("batch", sequences=create)
+            for _ in range(20):
+                assert "task" in orjson.loads((await event(official))[6:])["data"]

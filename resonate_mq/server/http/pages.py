@@ -83,9 +83,8 @@ class _Pages:
         credits = request.query_params.get("credits") or request.headers.get("resonate-mq-credits")
         if credits is not None and not (credits.isascii() and credits.isdigit() and len(credits) < 9):
             return PlainTextResponse(f"credits must be an integer >= 0, got {credits[:40]!r}", 400)
-        return stream_response(
-            endpoint, unquote(group), unquote(pid), None if credits is None else int(credits), self._stopping
-        )
+        window = None if credits is None else int(credits)
+        return stream_response(endpoint, self._parts.presence, unquote(group), unquote(pid), window, self._stopping)
 
     async def legacy(self, request: Request) -> Response:
         return Response(LEGACY, 410, media_type="application/json")

@@ -305,6 +305,8 @@ class Publisher:
 
     def _ready(self, name: str, key: str) -> None:
         """A consumer came or has room, or (key "") the whole transport is back."""
+        if self._kernel.paused:
+            return
         if key:
             destination = self._routes.find(key)
             if destination is not None:

@@ -36,10 +36,11 @@ class Routes:
         key = destination_of(target)
         found = self._destinations.get(key)
         if found is None:
-            address = parse_address(key, self.schemes)
-            if address.transport not in self._served:
+            # stored by a server that had a transport this one has not: not even parsed here
+            if key.partition("://")[0] not in self._served:
                 logger.warning("no transport for a target", extra={"target": key})
                 return None
+            address = parse_address(key, self.schemes)
             if len(self._destinations) >= DESTINATIONS_LIMIT:
                 self._make_room()
             found = self._destinations[key] = Destination(key, address)

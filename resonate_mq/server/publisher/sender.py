@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 FLYING_HINTS_LIMIT = 10_000  # hints under way on one transport
 FLYING_UNBLOCKS_LIMIT = 50_000  # a poll stream confirms them only at its next keep-alive
+TROUBLE_PAUSE_S = 1.0
 STUCK_S = 30.0  # a publish that is not accepted for so long fails readiness
 
 
@@ -101,12 +102,14 @@ class Sender:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            while True:
-                batch = self._collect()
-                if not batch:
-                    break
-                await self._publish(batch)
-                await asyncio.sleep(0)  # commits and reports come first; what they add goes with the next turn
+            try:
+                while batch := self._collect():
+                    await self._publish(batch)
+                    await asyncio.sleep(0)  # commits and reports come first; what they add goes with the next turn
+            except Exception:  # boundary: what was lost here is due again in the store; the loop must go on
+                logger.exception("making messages failed", extra={"transport": self.transport.name})
+                self._metrics.failed("publisher")
+                await asyncio.sleep(TROUBLE_PAUSE_S)
 
     async def _publish(self, batch: list[Outgoing]) -> None:
         self._publishing_since = time.monotonic()
