@@ -99,8 +99,8 @@ class Desk:
         await self.changes.until(condition, within_s, self._seen)
 
     @asynccontextmanager
-    async def open(self) -> AsyncIterator["Desk"]:
-        """Open the transport and work."""
+    async def open(self, *, connected: bool = True) -> AsyncIterator["Desk"]:
+        """Open the transport and work; wait for the broker unless told that it is away."""
         self.transport.on_ready(self._on_ready)
         listen = getattr(self.transport, "on_lost", None)
         if listen is not None:
@@ -108,6 +108,8 @@ class Desk:
         async with self.transport.open():
             working = asyncio.create_task(self._work())
             try:
+                if connected:
+                    await self.until(lambda: self.transport.healthy()[0], within_s=30)
                 yield self
             finally:
                 working.cancel()
@@ -142,4 +144,4 @@ class Desk:
     def _seen(self) -> str:
         outcomes = Counter(str(outcome) for _, outcome, _ in self.reports)
         reasons = {reason for _, _, reason in self.reports[-5:]}
-        return f"reports {dict(outcomes)}, last reasons {reasons}, ready {self.ready[-5:]}"
+        return f"{self.transport.healthy()}, reports {dict(outcomes)}, last reasons {reasons}, ready {self.ready[-5:]}"

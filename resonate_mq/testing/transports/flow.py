@@ -1,5 +1,7 @@
 """Cases: credits, pausing, giving back, dead letters."""
 
+import time
+
 from resonate_mq.testing.transports.case import case
 from resonate_mq.testing.transports.desk import Desk
 from resonate_mq.testing.transports.harness import Harness
@@ -150,8 +152,7 @@ async def garbage_is_set_aside_with_a_reason_and_the_consumer_goes_on(harness: H
 
 async def _dead(harness: Harness, desk: Desk, worker: Inbox, count: int) -> None:
     """Return when so many messages are set aside; each question to the broker is followed by a barrier."""
-    for attempt in range(200):
-        if len(await harness.dead_letters()) >= count:
-            return
-        await _barrier(desk, worker, "g", f"dead-{attempt}")
-    raise AssertionError(f"{len(await harness.dead_letters())} messages were set aside, expected {count}")
+    deadline_s = time.monotonic() + 20
+    while len(await harness.dead_letters()) < count:
+        assert time.monotonic() < deadline_s, f"{len(await harness.dead_letters())} set aside, expected {count}"
+        await _barrier(desk, worker, "g", f"dead-{time.monotonic()}")

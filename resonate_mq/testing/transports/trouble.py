@@ -133,7 +133,7 @@ async def what_a_dying_broker_did_not_confirm_is_not_called_confirmed(harness: H
 async def a_broker_that_is_down_at_the_start_is_explained_and_its_backlog_drains_by_age(harness: Harness) -> None:
     await harness.kill_broker()
     async with AsyncExitStack() as scope:
-        desk = await scope.enter_async_context(Desk(harness, harness.publisher()).open())
+        desk = await scope.enter_async_context(Desk(harness, harness.publisher()).open(connected=False))
         messages = desk.hints("backlog", 60)
         for start in range(0, 60, 20):
             outcomes = await desk.once(messages[start : start + 20])
