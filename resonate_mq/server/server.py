@@ -45,10 +45,12 @@ class Server:
         api: answers envelopes in process: `await server.api.handle_envelope({...})`.
         metrics: counters.
         health: what `/ready` says.
+        kernel: runs typed requests, without the wire.
         publisher: sends hints and unblocks.
     """
 
     api: Api
+    kernel: Kernel
     publisher: Publisher
     store_id: str
     url: str | None
@@ -135,6 +137,7 @@ class Server:
         profile = Profile(frozenset(self.transports) | ALWAYS_VALID, self.options.extensions, self.options.debug)
         gate = TokenGate(self.options.token)
         self.publisher = publisher
+        self.kernel = kernel
         self.api = Api(kernel, profile, gate, self.presence, self._info(), self.store.held, self.metrics)
         self.health.watch("store", kernel.check)
         self.health.watch("timers", timers.check)

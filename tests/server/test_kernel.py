@@ -37,7 +37,7 @@ async def test_requests_that_come_during_a_commit_share_the_next_one() -> None:
         first = asyncio.ensure_future(call.create("first"))
         await eventually(lambda: store.waiting_commits == 1)
         rest = asyncio.ensure_future(create_all(call, [f"p{n}" for n in range(50)]))
-        await eventually(lambda: len(call.server.api._kernel._queue) == 50)
+        await eventually(lambda: len(call.server.kernel._queue) == 50)
         store.gate.set()
         await first
         await rest
@@ -156,7 +156,7 @@ async def test_a_full_queue_answers_429() -> None:
         first = asyncio.ensure_future(call.create("first"))
         await eventually(lambda: store.waiting_commits == 1)
         many = asyncio.ensure_future(create_all(call, [f"p{n}" for n in range(15)]))
-        await eventually(lambda: len(call.server.api._kernel._queue) == 10)
+        await eventually(lambda: len(call.server.kernel._queue) == 10)
         store.gate.set()
         await first
         statuses = [status for status, _ in await many]
