@@ -117,6 +117,14 @@ async def test_a_second_opener_is_refused_by_pid(tmp_path: Path, clock: ManualCl
         assert bench.store.predecessor_pid is None
 
 
+async def test_a_second_opener_is_refused_by_whatever_path(tmp_path: Path, clock: ManualClock) -> None:
+    (tmp_path / "link.db").symlink_to(tmp_path / "s.db")
+    async with opened(tmp_path / "s.db", clock):
+        with pytest.raises(StoreUnavailableError, match="already open"):
+            async with opened(tmp_path / "link.db", clock):
+                pass
+
+
 async def test_an_opener_in_another_process_is_refused_until_that_process_ends(
     tmp_path: Path, clock: ManualClock, spawner: Spawner
 ) -> None:

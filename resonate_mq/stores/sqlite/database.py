@@ -5,6 +5,7 @@ import logging
 import sqlite3
 import time
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,7 @@ class Database:
         self._connection: sqlite3.Connection | None = None
         self._cursor: sqlite3.Cursor | None = None
         self._is_committing = False
+        self._committer: ThreadPoolExecutor | None = None
 
     @property
     def is_open(self) -> bool:
@@ -88,13 +90,17 @@ class Database:
                 f"the store {self.path} cannot use a write-ahead log (journal mode {mode!r}): put it on a local disk"
             )
         self._connection, self._cursor = connection, cursor
+        # of its own: others may fill the loop's default threads; its one thread starts with the first slow commit
+        self._committer = ThreadPoolExecutor(1, "resonate-mq-commit")
 
     def close(self) -> None:
         """Disconnect; what is not committed is undone."""
         if self._connection is not None:
             with suppress(sqlite3.Error):  # nothing that was promised depends on it
                 self._connection.close()
-        self._connection = self._cursor = None
+        if self._committer is not None:
+            self._committer.shutdown(wait=False)
+        self._connection = self._cursor = self._committer = None
 
     def read(self, sql: str, parameters: Sequence[object] = ()) -> list[Row]:
         """Return all rows of a query.
@@ -151,7 +157,7 @@ class Database:
         try:
             if self.pace.is_slow:
                 self._is_committing = True
-                await _finished(asyncio.get_running_loop().run_in_executor(None, self._commit, connection))
+                await _finished(asyncio.get_running_loop().run_in_executor(self._committer, self._commit, connection))
             else:
                 self._commit(connection)
         except sqlite3.Error as error:

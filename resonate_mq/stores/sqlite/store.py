@@ -41,7 +41,8 @@ class SqliteStore:
         cache_payload_bytes: int = DEFAULT_PAYLOAD_BYTES,
         clock: Clock = system_clock,
     ) -> None:
-        self.path = Path(path)
+        # one file has one lock, whatever path leads to it and wherever the process goes
+        self.path = Path(path).resolve()
         self.store_id = ""
         self.last_now_ms = 0
         self.predecessor_pid: int | None = None
