@@ -230,6 +230,22 @@ class World:
             raise AssertionError(f"released: {outcome.reason}")
         return outcome
 
+    async def work_only(self, promise_id: str) -> None:
+        """Run this task while it is pending; nobody else works and time does not jump."""
+        while True:
+            promise = self.promises[promise_id]
+            assert promise is not None
+            if not self._is_due(promise):
+                return
+            await self.take(promise_id)
+
+    def apply_release(self, promise_id: str) -> None:
+        """Give a task back that a killed process held."""
+        promise = self.promises[promise_id]
+        assert promise is not None
+        assert promise.task is not None
+        self.apply(r.TaskRelease(promise_id, promise.task.version))
+
     async def crash_everywhere(self, promise_id: str) -> int:
         """Work on all tasks, killing each run of `promise_id` one round trip later than before; return the kills."""
         kills = 0

@@ -24,6 +24,7 @@ from resonate_mq.worker.execution.step import Known, Step
 
 log = logging.getLogger(__name__)
 
+REFUSALS = 50  # context calls of a dropped body that raise
 PARKED_FROM_S = 1.0  # a longer wait for a retry gives its slot to others; D36
 _NEVER, _EXPONENTIAL = Never(), Exponential()
 
@@ -88,6 +89,7 @@ class Body(Host):
         self._closing = False
         self._refused: list[Step] = []
         self._own: list[Step] = []
+        self._refusals = 0
 
     @property
     def deadline_ms(self) -> int:
@@ -99,8 +101,8 @@ class Body(Host):
     def enter(self, call: str) -> None:
         """Raise where a context call cannot be made."""
         if self.dead:
-            raise Evicted
-        if self.driver is None:
+            self._refuse()
+        elif self.driver is None:
             name = getattr(self.work.func, "__name__", "this function")
             raise RuntimeError(
                 f"{call} was called in {name!r}, a plain function, which cannot wait for it: make {name!r} a generator "
@@ -110,11 +112,18 @@ class Body(Host):
     def wait(self, waitable: Command[Any] | Promise[Any]) -> "asyncio.Future[Any]":
         """Return the future an `await` in this body waits on."""
         if self.dead:
-            raise Evicted
+            self._refuse()
+            return asyncio.get_running_loop().create_future()
         driver = running_driver()  # not always this body's: promises are passed on, contexts are closed over
         if driver is None or driver.engine is not self.engine:
             raise RuntimeError(f"await {waitable!r}: this body is a generator, write `yield` instead of `await`")
         return driver.wait(waitable)
+
+    def _refuse(self) -> None:
+        """Raise `Evicted`; give up on code that swallows it for ever, which then only gets what never happens."""
+        self._refusals += 1
+        if self._refusals <= REFUSALS:
+            raise Evicted
 
     # -- attempts
 

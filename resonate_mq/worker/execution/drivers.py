@@ -17,7 +17,7 @@ from resonate_mq.worker.execution.port import Engine, Stopped
 from resonate_mq.worker.execution.step import Known, Step
 
 TURN = 200  # steps answered from memory before other tasks of the loop get their turn
-TEARDOWN_LIMIT = 100  # yields of a body that is being dropped
+TEARDOWN_LIMIT = 50  # yields of a body that is being dropped
 
 
 _RUNNING: ContextVar["AsyncDriver"] = ContextVar("resonate_mq_running_body")

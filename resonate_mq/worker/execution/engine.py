@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import inspect
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -507,7 +508,7 @@ def _depth(body: Body) -> int:
 
 def _not_yieldable(yielded: object) -> str:
     what = f"{type(yielded).__name__} {yielded!r:.80}"
-    if asyncio.iscoroutine(yielded):
+    if inspect.iscoroutine(yielded):
         yielded.close()
         return f"yielded the coroutine {what}: pass the function instead, `yield ctx.run(function, ...)`"
     if hasattr(yielded, "send"):
