@@ -38,7 +38,7 @@ class AsyncResonate:
     async def run(self, id: str, /, func: Any, *args: Any, **kwargs: Any) -> Any: ...
     async def run(self, id: str, /, *args: Any, **kwargs: Any) -> Any:
         """See `Resonate.run`."""
-        return await (await self._started("run", id, args, kwargs))
+        return await self._begun("run", id, args, kwargs)
 
     @overload
     async def rpc(self, id: str, /, func: DurableFunction[P, R], *args: P.args, **kwargs: P.kwargs) -> R: ...
@@ -46,7 +46,7 @@ class AsyncResonate:
     async def rpc(self, id: str, /, func: Any, *args: Any, **kwargs: Any) -> Any: ...
     async def rpc(self, id: str, /, *args: Any, **kwargs: Any) -> Any:
         """See `Resonate.rpc`."""
-        return await (await self._started("rpc", id, args, kwargs))
+        return await self._begun("rpc", id, args, kwargs)
 
     @overload
     async def begin_run(
@@ -87,7 +87,10 @@ class AsyncResonate:
         await self._core.runtime.stop_async(timeout)
 
     async def _started(self, verb: str, id: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Handle[Any]:
-        func, args = split_func(args, kwargs)
-        handle = self._core.invocations.begin(verb, id, func, args, kwargs, self._options)
+        handle = self._begun(verb, id, args, kwargs)
         await handle.created()
         return handle
+
+    def _begun(self, verb: str, id: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Handle[Any]:
+        func, args = split_func(args, kwargs)
+        return self._core.invocations.begin(verb, id, func, args, kwargs, self._options)

@@ -63,11 +63,11 @@ class Calls:
         return wire
 
     async def _address(self, target: str | None) -> str:
-        return await self.runtime.opened.routing.address(target)
+        return await (await self.runtime.ready()).routing.address(target)
 
     async def _reply(self, request: Request) -> Reply:
         with translated():
-            return await self.runtime.opened.requester.call(request)
+            return await (await self.runtime.ready()).requester.call(request)
 
 
 class translated:  # noqa: N801  (reads as what it does to errors)

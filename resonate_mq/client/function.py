@@ -25,11 +25,13 @@ class AsyncFunction(Generic[P, R]):
 
     async def run(self, id: str, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Execute it in this process and return its result; see `Function.run`."""
-        return await (await self.begin_run(id, *args, **kwargs))
+        result: R = await self._begin("run", id, args, kwargs)
+        return result
 
     async def rpc(self, id: str, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Have a worker of the target group execute it and return its result; see `Function.rpc`."""
-        return await (await self.begin_rpc(id, *args, **kwargs))
+        result: R = await self._begin("rpc", id, args, kwargs)
+        return result
 
     async def begin_run(self, id: str, /, *args: P.args, **kwargs: P.kwargs) -> Handle[R]:
         """Start it in this process; the handle is returned once the call is durable."""

@@ -5,6 +5,7 @@ learnt.
 """
 
 import asyncio
+import threading
 from collections.abc import Generator
 from concurrent.futures import Future
 from typing import Any, Generic, TypeVar
@@ -23,12 +24,15 @@ class Handle(Generic[T]):
             `concurrent.futures.Future`. Cancelling it does nothing: a durable call goes on without its callers.
     """
 
-    __slots__ = ("__weakref__", "_created", "future", "id")
+    __slots__ = ("__weakref__", "_created", "_home", "_settled", "future", "id")
 
-    def __init__(self, promise_id: str) -> None:
+    def __init__(self, promise_id: str, home: asyncio.AbstractEventLoop | None = None) -> None:
+        """`home` is the loop on which it is settled."""
         self.id = promise_id
-        self.future: Future[T] = _uncancellable()
-        self._created: Future[None] = _uncancellable()
+        self.future: Future[T] = Future()
+        self._home = home
+        self._settled = _Moment(self.future)
+        self._created = _Moment[None](None)
 
     def done(self) -> bool:
         """Tell whether the result, or the error, is there."""
@@ -52,9 +56,9 @@ class Handle(Generic[T]):
         return self.future.result(timeout)
 
     def __await__(self) -> Generator[Any, None, T]:
-        if self.future.done():
-            return self.future.result()
-        return (yield from asyncio.wrap_future(self.future).__await__())
+        if not self.future.done():
+            yield from self._settled.wait(self._home).__await__()
+        return self.future.result()
 
     async def created(self) -> None:
         """Return once the call is durable: it will be executed whatever happens to this process.
@@ -62,36 +66,106 @@ class Handle(Generic[T]):
         Raises:
             ResonateStoreError: the id is taken with another idempotency key, or the server refused it.
         """
-        if not self._created.done():
-            await asyncio.wrap_future(self._created)
-        self._created.result()
+        if not self._created.done:
+            await self._created.wait(self._home)
+        self._created.check()
 
     def __repr__(self) -> str:
         return f"<Handle {self.id!r} {'done' if self.done() else 'pending'}>"
 
     def _wait_created(self) -> None:
-        self._created.result()
+        self._created.block()
 
     def _confirm(self) -> None:
-        if not self._created.done():
-            self._created.set_result(None)
+        self._created.come(None, None)
 
     def _succeed(self, value: T) -> None:
-        self._confirm()
-        if not self.future.done():
-            self.future.set_result(value)
+        self._created.come(None, None)
+        self._settled.come(value, None)
 
     def _fail(self, error: BaseException) -> None:
-        if not self.future.done():
-            self.future.set_exception(error)
+        self._created.come(None, None)
+        self._settled.come(None, error)
 
     def _refuse(self, error: BaseException) -> None:
-        if not self._created.done():
-            self._created.set_exception(error)
-        self._fail(error)
+        self._created.come(None, error)
+        self._settled.come(None, error)
 
 
-def _uncancellable() -> "Future[Any]":
-    future: Future[Any] = Future()
-    future.set_running_or_notify_cancel()  # a waiter that gives up must not take the result from the others
-    return future
+class _Moment(Generic[T]):
+    """Something that comes once, on the home loop, and is waited for anywhere.
+
+    Waiters on the home loop get asyncio futures of their own: no lock, no wake-up across threads. The others share
+    a concurrent future, made when the first of them comes.
+    """
+
+    __slots__ = ("_error", "_future", "_waiters", "done")
+
+    def __init__(self, future: "Future[T] | None") -> None:
+        self.done = False
+        self._future = future
+        self._error: BaseException | None = None
+        self._waiters: list[asyncio.Future[None]] | None = None
+        if future is not None:
+            future.set_running_or_notify_cancel()  # a waiter that gives up must not take the result from the others
+
+    def come(self, value: Any, error: BaseException | None) -> None:
+        if self.done:
+            return
+        with _LOCK:
+            self.done = True
+            self._error = error
+            future = self._future
+        if future is not None:
+            if error is None:
+                future.set_result(value)
+            else:
+                future.set_exception(error)
+        for waiter in self._waiters or ():
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def check(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    async def wait(self, home: asyncio.AbstractEventLoop | None) -> None:
+        """Return when it has come, whatever it was."""
+        loop = asyncio.get_running_loop()
+        if loop is home:
+            waiter = loop.create_future()
+            if self._waiters is None:
+                self._waiters = []
+            self._waiters.append(waiter)
+            await waiter
+        else:
+            across = asyncio.wrap_future(self._shared())
+            across.add_done_callback(_read)
+            await asyncio.wait([across])
+
+    def block(self) -> None:
+        """Wait in a thread; raise the error it came with."""
+        self._shared().result()
+
+    def _shared(self) -> "Future[Any]":
+        with _LOCK:
+            if self._future is not None:
+                return self._future
+            future: Future[Any] = Future()
+            future.set_running_or_notify_cancel()
+            self._future = future
+            if self.done:
+                if self._error is None:
+                    future.set_result(None)
+                else:
+                    future.set_exception(self._error)
+            return future
+
+
+def _read(future: "asyncio.Future[Any]") -> None:
+    """An error is raised from the moment itself; here it counts as seen."""
+    if not future.cancelled():
+        future.exception()
+
+
+_LOCK = threading.Lock()  # held for a few instructions: one for all moments is enough

@@ -7,6 +7,7 @@ answer. Executing is the worker's; learning of the settlement is the listeners'.
 import asyncio
 import logging
 import time
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -129,14 +130,15 @@ class Invocations:
             EncodeError: an argument has no JSON form.
         """
         plan = self._plan(verb, self.settings.top_level_id(promise_id), func, args, kwargs, options)
-        handle: Handle[Any] = Handle(plan.id)
-        self._runtime.submit(self._launch(plan, handle))
-        return handle
+        return self._begun(plan.id, lambda handle: self._launch(plan, handle))
 
     def attach(self, promise_id: str) -> Handle[Any]:
         """Return the handle of something that exists; missing, it fails with 100.40400."""
-        handle: Handle[Any] = Handle(self.settings.top_level_id(promise_id))
-        self._runtime.submit(self._attach(handle))
+        return self._begun(self.settings.top_level_id(promise_id), self._attach)
+
+    def _begun(self, promise_id: str, work: Callable[[Handle[Any]], Coroutine[Any, Any, None]]) -> Handle[Any]:
+        handle: Handle[Any] = Handle(promise_id, self._runtime.loop)
+        self._runtime.spawn(work(handle), handle._refuse)
         return handle
 
     def _plan(
@@ -209,31 +211,30 @@ class Invocations:
             handle._refuse(error)
 
     async def _start(self, plan: Plan, handle: Handle[Any]) -> dict[str, Any]:
-        opened = self._runtime.opened
+        opened = await self._runtime.ready()
         await opened.prepare()
         create = plan.create(await opened.routing.address(plan.target))
         listeners = opened.listeners
-        watch = asyncio.ensure_future(listeners.watch(plan.id))
         if plan.verb == "run" and _changes_execution(plan.options):
             opened.overrides[plan.id] = plan.options
         try:
-            replies = await self._send(opened, plan, create)
-            if not replies[0].ok:
-                raise store_error(replies[0])
-            record = replies[0].data["promise"]
-            check_key(record, plan.key)
-            handle._confirm()
-            if record["state"] != PENDING:
-                _log_joined(record, plan)
-                return dict(record)
-            listeners.observe_reply(plan.id, replies[1])
-            if plan.verb == "rpc":
-                self._untaken.expect(opened, create.tags[tag_names.TARGET], handle)
-            return await watch
+            with listeners.expected(plan.id) as settled:
+                replies = await self._send(opened, plan, create)
+                if not replies[0].ok:
+                    raise store_error(replies[0])
+                record = replies[0].data["promise"]
+                check_key(record, plan.key)
+                handle._confirm()
+                if record["state"] != PENDING:
+                    _log_joined(record, plan)
+                    return dict(record)
+                listeners.observe_reply(plan.id, replies[1])
+                if plan.verb == "rpc":
+                    self._untaken.expect(opened, create.tags[tag_names.TARGET], handle)
+                return await settled
         finally:
             if opened.overrides.get(plan.id) is plan.options:
                 del opened.overrides[plan.id]
-            _drop(watch)
 
     @staticmethod
     async def _send(opened: Opened, plan: Plan, create: r.PromiseCreate) -> list[Reply]:
@@ -251,19 +252,16 @@ class Invocations:
 
     async def _listen(self, handle: Handle[Any]) -> dict[str, Any]:
         """Attach to an existing promise and wait for it."""
-        opened = self._runtime.opened
+        opened = await self._runtime.ready()
         await opened.prepare()
         listeners = opened.listeners
-        watch = asyncio.ensure_future(listeners.watch(handle.id))
-        try:
+        with listeners.expected(handle.id) as settled:
             reply = await opened.requester.call(listeners.registration(handle.id))
             if not reply.ok:
                 raise store_error(reply)
             handle._confirm()
             listeners.observe_reply(handle.id, reply)
-            return await watch
-        finally:
-            _drop(watch)
+            return await settled
 
     @staticmethod
     def _deliver(record: dict[str, Any], handle: Handle[Any], codec: Codec, annotation: Any) -> None:
@@ -272,14 +270,6 @@ class Invocations:
             handle._succeed(value)
         else:
             handle._fail(error)
-
-
-def _drop(watch: "asyncio.Future[dict[str, Any]]") -> None:
-    """End a wait that may be over, without leaving an error nobody has read."""
-    if not watch.done():
-        watch.cancel()
-    elif not watch.cancelled():
-        watch.exception()
 
 
 def _log_joined(record: dict[str, Any], plan: Plan) -> None:

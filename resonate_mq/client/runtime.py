@@ -16,7 +16,6 @@ from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any, Generic, TypeVar
 
-from resonate_mq.client.blocking import forbid_in_loop
 from resonate_mq.errors import ResonateShutdownError
 
 T = TypeVar("T")
@@ -28,6 +27,16 @@ STOP_LIMIT_S = 30.0  # a stop that is asked for lets what runs come to an end, t
 logger = logging.getLogger(__name__)
 
 
+class _Work:
+    """A coroutine on its way from another thread, and who is told if the loop ends before it began."""
+
+    __slots__ = ("coroutine", "lost")
+
+    def __init__(self, coroutine: Coroutine[Any, Any, None], lost: Callable[[BaseException], None]) -> None:
+        self.coroutine = coroutine
+        self.lost = lost
+
+
 class _Life(Generic[T]):
     """One start until its stop: a loop and what was opened on it."""
 
@@ -37,8 +46,8 @@ class _Life(Generic[T]):
         self.opened: asyncio.Future[T] = loop.create_future()
         self.started: Future[None] = Future()
         self.stop_wanted = asyncio.Event()
-        self.stopping = False
         self.tasks: set[asyncio.Task[Any]] = set()
+        self.handed_over: set[_Work] = set()
 
 
 class Runtime(Generic[T]):
@@ -61,6 +70,7 @@ class Runtime(Generic[T]):
         self._name = name
         self._lock = threading.Lock()
         self._life: _Life[T] | None = None
+        self._lives: dict[asyncio.AbstractEventLoop, _Life[T]] = {}  # the current one, and a dying one before it
         self._stack: AsyncExitStack | None = None
         _ALL.add(self)
 
@@ -116,6 +126,7 @@ class Runtime(Generic[T]):
             if self._life is not None:
                 raise RuntimeError("resonate is running already; stop() it before `async with`")
             life = self._life = _Life[T](asyncio.get_running_loop())
+            self._lives[life.loop] = life
         stack = AsyncExitStack()
         try:
             life.opened.set_result(await stack.enter_async_context(self._open_scope()))
@@ -131,45 +142,76 @@ class Runtime(Generic[T]):
         if life is None or stack is None:
             return
         self._stack = None
-        life.stopping = True
         try:
             await stack.aclose()
         finally:
             self._forget(life)
             await _end_all(life.tasks)
+            self._lives.pop(life.loop, None)
+            _lose(life)
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None], lost: Callable[[BaseException], None]) -> None:
+        """Run a coroutine on the loop; starts a loop of its own when there is none.
+
+        Args:
+            coroutine: takes care of its own errors, and begins with `await runtime.ready()`.
+            lost: told why when the loop ended before it began.
+        """
+        life = self._ensure()
+        if asyncio._get_running_loop() is life.loop:
+            self._begin(life, coroutine)
+            return
+        work = _Work(coroutine, lost)
+        life.handed_over.add(work)
+        try:
+            life.loop.call_soon_threadsafe(self._take_over, life, work)
+        except RuntimeError:  # the loop was closed between the two lines
+            _lose(life)
 
     def submit(self, coroutine: Coroutine[Any, Any, R]) -> "Future[R]":
-        """Run `coroutine` on the loop once everything is open; starts a loop of its own when there is none."""
-        life = self._ensure()
+        """Run a coroutine on the loop once everything is open, and give its result to any thread."""
         result: Future[R] = Future()
-        try:
-            life.loop.call_soon_threadsafe(self._spawn, life, coroutine, result)
-        except RuntimeError:
+
+        def lost(error: BaseException) -> None:
             coroutine.close()
-            result.set_exception(ResonateShutdownError("the client was stopped"))
+            result.set_exception(error)
+
+        self.spawn(self._settle(coroutine, result), lost)
         return result
 
-    def block(self, name: str, instead: str, work: Callable[[], Coroutine[Any, Any, R]]) -> R:
-        """Run a coroutine and wait for it.
+    async def ready(self) -> T:
+        """Return what is open, once it is. Only for coroutines that this runtime runs.
 
         Raises:
-            RuntimeError: called where an event loop runs.
+            Exception: whatever opening raised.
         """
-        forbid_in_loop(name, instead)
-        return self.submit(work()).result()
+        life = self._lives.get(asyncio.get_running_loop())
+        if life is None:
+            raise ResonateShutdownError("the client was stopped")
+        if life.opened.done():
+            return life.opened.result()
+        return await asyncio.shield(life.opened)
 
     async def run(self, coroutine: Coroutine[Any, Any, R]) -> R:
         """Await `coroutine` on the client's loop from whatever loop runs here."""
         life = self._life
         if life is not None and life.loop is asyncio.get_running_loop():
-            if not life.opened.done():
-                await asyncio.shield(life.opened)
+            await self.ready()
             return await coroutine
         return await asyncio.wrap_future(self.submit(coroutine))
 
     @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The loop everything runs on, None when nothing runs."""
+        return None if self._life is None else self._life.loop
+
+    @property
     def opened(self) -> T:
-        """What is open. Only for coroutines that this runtime runs."""
+        """What is open, for looking at it.
+
+        Raises:
+            ResonateShutdownError: nothing is.
+        """
         life = self._life
         if life is None:
             raise ResonateShutdownError("the client was stopped")
@@ -182,6 +224,7 @@ class Runtime(Generic[T]):
         with self._lock:
             if self._life is None:
                 life = self._life = _Life[T](_new_loop())
+                self._lives[life.loop] = life
                 life.thread = threading.Thread(target=self._live, args=(life,), name=self._name, daemon=True)
                 life.thread.start()
             return self._life
@@ -191,13 +234,17 @@ class Runtime(Generic[T]):
         try:
             life.loop.run_until_complete(self._scope(life))
         except Exception as error:  # noqa: BLE001  the thread's boundary: `started` and every caller got it already
-            logger.debug("%s ended: %r", self._name, error)
+            if life.opened.done() and life.opened.exception() is None:
+                logger.error("%s ended by an error; the next call starts it again", self._name, exc_info=error)
         finally:
-            self._forget(life)
+            # those who wait for the opening hear why it failed before they are ended
             with contextlib.suppress(RuntimeError):
                 life.loop.run_until_complete(_end_all(life.tasks))
                 life.loop.run_until_complete(life.loop.shutdown_asyncgens())
+            self._forget(life)
+            self._lives.pop(life.loop, None)
             life.loop.close()
+            _lose(life)
 
     async def _scope(self, life: _Life[T]) -> None:
         try:
@@ -205,13 +252,12 @@ class Runtime(Generic[T]):
                 life.opened.set_result(opened)
                 life.started.set_result(None)
                 await life.stop_wanted.wait()
-                life.stopping = True
         except BaseException as error:
             self._fail_opening(life, error)
             raise
 
     def _fail_opening(self, life: _Life[T], error: BaseException) -> None:
-        self._forget(life)
+        self._forget(life)  # the next call tries again
         if not life.opened.done():
             life.opened.set_exception(error)
             life.opened.exception()  # read: those who wait raise it themselves
@@ -227,20 +273,21 @@ class Runtime(Generic[T]):
             if self._life is life:
                 self._life = None
 
-    def _spawn(self, life: _Life[T], coroutine: Coroutine[Any, Any, R], result: "Future[R]") -> None:
-        task = life.loop.create_task(self._settle(life, coroutine, result))
+    def _take_over(self, life: _Life[T], work: _Work) -> None:
+        life.handed_over.discard(work)
+        self._begin(life, work.coroutine)
+
+    def _begin(self, life: _Life[T], coroutine: Coroutine[Any, Any, None]) -> None:
+        task = life.loop.create_task(coroutine)
         life.tasks.add(task)
         task.add_done_callback(life.tasks.discard)
 
-    async def _settle(self, life: _Life[T], coroutine: Coroutine[Any, Any, R], result: "Future[R]") -> None:
+    async def _settle(self, coroutine: Coroutine[Any, Any, R], result: "Future[R]") -> None:
         if not result.set_running_or_notify_cancel():
             coroutine.close()
             return
         try:
-            if not life.opened.done():
-                await asyncio.shield(life.opened)
-            elif life.opened.exception() is not None:
-                await life.opened
+            await self.ready()
             result.set_result(await coroutine)
         except asyncio.CancelledError:
             coroutine.close()
@@ -254,6 +301,7 @@ class Runtime(Generic[T]):
         """Threads do not survive a fork: the child starts anew, with a pid of its own."""
         self._lock = threading.Lock()
         self._life = None
+        self._lives = {}
         self._stack = None
 
     def _at_exit(self) -> None:
@@ -276,6 +324,17 @@ def _new_loop() -> asyncio.AbstractEventLoop:
     except ImportError:
         return asyncio.new_event_loop()
     return uvloop.new_event_loop()
+
+
+def _lose(life: _Life[Any]) -> None:
+    """Tell those whose coroutine never began."""
+    while life.handed_over:
+        try:
+            work = life.handed_over.pop()
+        except KeyError:  # another thread tells it
+            return
+        work.coroutine.close()
+        work.lost(ResonateShutdownError("the client was stopped"))
 
 
 async def _end_all(tasks: set[asyncio.Task[Any]]) -> None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from resonate_mq.protocol.envelope import Reply
@@ -106,6 +106,19 @@ class Listeners:
         watch.waiters += 1
         try:
             return await asyncio.shield(watch.future)
+        finally:
+            self._leave(promise_id, watch)
+
+    @contextmanager
+    def expected(self, promise_id: str) -> Iterator[asyncio.Future[Record]]:
+        """Like `watch`, without a task of its own: the future gets the settled record while the scope lasts.
+
+        Everybody who waits for this promise shares the future: a caller that may be cancelled shields it.
+        """
+        watch = self._watch(promise_id)
+        watch.waiters += 1
+        try:
+            yield watch.future
         finally:
             self._leave(promise_id, watch)
 

@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from resonate_mq.errors import (
     ResonateTimedoutError,
 )
 from resonate_mq.retry_policies import Constant, Never
+from resonate_mq.stores.port import StoreUnavailableError
 from tests.support.eventually import eventually, eventually_sync
 from tests.support.serving import Clients
 
@@ -528,3 +530,21 @@ def test_an_untaken_call_is_logged_with_what_to_do(
     line = next(r.getMessage() for r in caplog.records if "no worker has taken" in r.getMessage())
     assert "poll://any@nobody-there" in line
     assert "resonate-mq doctor" in line
+
+
+async def test_a_store_that_cannot_be_opened_fails_every_way_of_calling(tmp_path: Path) -> None:
+    client = Resonate.local(store=f"sqlite:///{tmp_path}/no/such/folder/app.db", log_level="ERROR")
+
+    @client.register
+    def one(ctx: Context) -> int:
+        return 1
+
+    for call in (one.aio.run("a"), one.begin_run("b"), client.aio.promises.get("c"), client.aio.start()):
+        with pytest.raises(StoreUnavailableError, match=r"app\.db"):
+            await call
+    for blocking in (lambda: one.run("d"), lambda: one.begin_run("e"), client.start):
+        with pytest.raises(StoreUnavailableError, match=r"app\.db"):
+            await asyncio.to_thread(blocking)
+    with pytest.raises(StoreUnavailableError):
+        async with client:
+            pass
