@@ -83,10 +83,11 @@ class Trial:
         self.generator = Generator(seed)
         self.clock = ManualClock(self.generator.now_ms)
         self.chance = random.Random(seed + 1)
+        self.slow = SqliteStore(folder / "b.db", cache_records=4, clock=self.clock)
         self.stores: dict[str, Store] = {
             "memory": MemoryStore(self.clock),
             "sqlite": SqliteStore(folder / "a.db", clock=self.clock),
-            "sqlite, small cache": SqliteStore(folder / "b.db", cache_records=4, clock=self.clock),
+            "sqlite, small cache, slow disk": self.slow,
             "sqlite, no cache": SqliteStore(folder / "c.db", cache_records=0, clock=self.clock),
         }
         self.kernels: dict[str, Kernel] = {}
@@ -106,6 +107,7 @@ class Trial:
             self.generator.learn((await unit.snapshot()).promises)
         self.generator.advance()
         self.clock.now_ms = self.generator.now_ms
+        self.slow.database.pace.is_slow = True
         dice = self.chance.random()
         if dice < 0.05:
             await self.submit([DebugTick(self.generator.now_ms)], in_sequence=False)

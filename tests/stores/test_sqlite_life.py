@@ -148,6 +148,9 @@ async def test_a_forked_child_does_not_keep_the_store(tmp_path: Path, clock: Man
             os.close(write_end)
             os.read(read_end, 1)
             os._exit(0)
+        with pytest.raises(StoreUnavailableError, match="already open"):
+            async with opened(path, clock):
+                pass
     try:
         async with opened(path, clock) as bench:
             assert bench.store.predecessor_pid is None
