@@ -233,7 +233,7 @@ class Runtime(Generic[T]):
         asyncio.set_event_loop(life.loop)
         try:
             life.loop.run_until_complete(self._scope(life))
-        except Exception as error:  # noqa: BLE001  the thread's boundary: `started` and every caller got it already
+        except Exception as error:
             if life.opened.done() and life.opened.exception() is None:
                 logger.error("%s ended by an error; the next call starts it again", self._name, exc_info=error)
         finally:
