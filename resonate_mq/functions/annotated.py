@@ -12,7 +12,7 @@ from resonate_mq.functions.signatures import UNTYPED
 Reader = Callable[[Any, str], Any]
 
 _UNTYPED = (UNTYPED, Any, object)
-_EXACT = {str, int, bool, float, dict, list, type(None)}
+_EXACT = {str, int, bool, float, dict, list, type(None), None}
 
 
 def restore(decoded: Any, annotation: Any, path: str) -> Any:
@@ -26,14 +26,10 @@ def restore(decoded: Any, annotation: Any, path: str) -> Any:
     Raises:
         DecodeError: the value does not fit; says where, what was found and what was expected.
     """
-    if annotation is None:
-        annotation = type(None)
-    if annotation in _EXACT:
-        # the common case, without building anything
-        if type(decoded) is annotation:
-            return decoded
-    elif any(annotation is one for one in _UNTYPED):
-        return decoded
+    if decoded is None or any(annotation is one for one in _UNTYPED):
+        return decoded  # None fits everything: people write `x: str = None`, and a function that gives nothing gives it
+    if type(decoded) is annotation and annotation in _EXACT:
+        return decoded  # the common case, without building anything
     try:
         reader = _cached_reader(annotation)
     except TypeError:  # unhashable metadata in Annotated
@@ -54,7 +50,7 @@ def _is_plain(annotation: Any) -> bool:
     """Tell whether JSON builtins are that type already when they fit it: nothing to convert, only to check."""
     origin, args = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is None:
-        return annotation in _EXACT or annotation is Any
+        return any(annotation is one for one in _EXACT) or annotation is Any
     if origin is list:
         return _is_plain(args[0])
     if origin is dict:
@@ -69,7 +65,7 @@ def _fits(decoded: Any, annotation: Any) -> bool:
         return True
     origin, args = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is None:
-        return type(decoded) is annotation
+        return decoded is None if annotation is None else type(decoded) is annotation
     if origin is list:
         return type(decoded) is list and all(_fits(item, args[0]) for item in decoded)
     if origin is dict:
@@ -90,7 +86,10 @@ def _adapter(annotation: Any) -> Any:
 
 
 def _validated(decoded: Any, annotation: Any, path: str) -> Any:
-    adapter = _adapter(annotation)
+    try:
+        adapter = _adapter(annotation)
+    except TypeError:  # unhashable metadata in Annotated
+        adapter = _adapter.__wrapped__(annotation)
     if adapter is None:
         return decoded
     import json  # not orjson: integers beyond 64 bits must survive

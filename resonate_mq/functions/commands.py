@@ -6,6 +6,7 @@ a `Host`, given to its context; nothing here knows how bodies are run.
 
 import asyncio
 from collections.abc import Callable, Generator
+from datetime import timedelta
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 from resonate_mq.functions.codec import Encoder
@@ -112,10 +113,10 @@ class _Local(Command[T]):
         non_retryable_exceptions: tuple[type[Exception], ...] | None = None,
         retry_policy: PolicyOption | None = None,
         tags: dict[str, str] | None = None,
-        timeout: float | None = None,
+        timeout: float | timedelta | None = None,
         **unknown: Any,
     ) -> Self:
-        """Set options of this call and return it; `timeout` in seconds.
+        """Set options of this call and return it; `timeout` in seconds or a timedelta.
 
         Raises:
             TypeError: an option local calls do not take, such as `target`, or a value of the wrong type.
@@ -147,11 +148,11 @@ class _Remote(Command[T]):
         idempotency_key: str | Callable[[str], str] | None = None,
         tags: dict[str, str] | None = None,
         target: str | None = None,
-        timeout: float | None = None,
+        timeout: float | timedelta | None = None,
         version: int | None = None,
         **unknown: Any,
     ) -> Self:
-        """Set options of this call and return it; `timeout` in seconds.
+        """Set options of this call and return it; `timeout` in seconds or a timedelta.
 
         Raises:
             TypeError: an option remote calls do not take, such as `retry_policy`, or a value of the wrong type.

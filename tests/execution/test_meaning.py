@@ -1,6 +1,5 @@
 """Generators and async bodies mean the same: every case here runs as both (D32)."""
 
-import asyncio
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -9,7 +8,7 @@ import pytest
 from resonate_mq.functions.context import Context
 from resonate_mq.functions.errors import ResonateTimedoutError
 from resonate_mq.functions.retry import Constant, Never
-from tests.support.machine_session import World
+from tests.support.machine_session import World, turns
 
 
 class Case(NamedTuple):
@@ -27,7 +26,7 @@ def add(_: Context, a: int, b: int = 1) -> int:
 
 
 async def add_async(_: Context, a: int, b: int = 1) -> int:
-    await asyncio.sleep(0)
+    await turns(1)
     return a + b
 
 

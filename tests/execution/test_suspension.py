@@ -8,7 +8,7 @@ import pytest
 
 from resonate_mq.functions.context import Context
 from resonate_mq.worker.execution import Execution, Lost, Suspended
-from tests.support.machine_session import World
+from tests.support.machine_session import World, turns
 
 LOG: list[str] = []
 
@@ -148,8 +148,7 @@ async def test_a_running_step_keeps_the_task() -> None:
     world = World()
     world.begin("x", body)
     run = asyncio.ensure_future(world.take("x"))
-    for _ in range(50):
-        await asyncio.sleep(0)
+    await turns(50)
     assert not run.done()
     gate.set()
     assert isinstance(await run, Suspended)
@@ -173,8 +172,7 @@ async def test_calls_made_while_suspended_wait_for_the_next_acquire() -> None:
     world.begin("x", body)
     await world.work_only("x")
     gate.set()
-    for _ in range(20):
-        await asyncio.sleep(0)
+    await turns(20)
     assert LOG == []
     world.settle("x.1", data=5)
     await world.work_only("x")
@@ -344,8 +342,7 @@ async def test_an_execution_that_is_abandoned_ends_as_lost() -> None:
     world.begin("x", body)
     execution = Execution(world.acquire("x"), world.environment)
     run = asyncio.ensure_future(execution.run())
-    for _ in range(10):
-        await asyncio.sleep(0)
+    await turns(10)
     execution.abandon("stopping")
     assert await run == Lost(reason="stopping")
     assert LOG == ["finally"]

@@ -42,6 +42,15 @@ class Killed(BaseException):
     """The process that held a session is gone."""
 
 
+async def turns(count: int) -> None:
+    """Let the event loop go round."""
+    loop = asyncio.get_running_loop()
+    for _ in range(count):
+        future = loop.create_future()
+        loop.call_soon(future.set_result, None)
+        await future
+
+
 class World:
     """Promises and the executions that run them.
 
@@ -297,7 +306,7 @@ class MachineSession:
     async def sequence(self, requests: Sequence[Any]) -> list[Reply]:
         """Apply each request; stop after the first that is refused."""
         self.world.trips.append([_kind(one) for one in requests])
-        await asyncio.sleep(0)
+        await turns(1)
         if self.die_after is not None and self.sequences >= self.die_after:
             raise Killed
         self.sequences += 1
@@ -337,4 +346,4 @@ def _kind(request: Any) -> str:
     return str(request.action.kind if isinstance(request, r.TaskFence) else request.kind)
 
 
-__all__ = ["Fulfilled", "Killed", "Lost", "MachineSession", "Released", "Suspended", "World"]
+__all__ = ["Fulfilled", "Killed", "Lost", "MachineSession", "Released", "Suspended", "World", "turns"]
