@@ -6,6 +6,7 @@ Everything else goes to the kernel. Knows no HTTP.
 
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import orjson
@@ -17,7 +18,7 @@ from resonate_mq.protocol.ids import describe
 from resonate_mq.protocol.parse import Profile, parse_request
 from resonate_mq.server.authentication import TokenGate
 from resonate_mq.server.batch import answer_batch
-from resonate_mq.server.jobs import Item
+from resonate_mq.server.jobs import Ask, Item
 from resonate_mq.server.kernel import Kernel
 from resonate_mq.server.metrics import Metrics
 from resonate_mq.server.presence import HELLO_EXPIRES_S, Presence
@@ -108,12 +109,12 @@ class Api:
         if envelope.kind == "batch" and "batch" in self._profile.extensions:
             return await answer_batch(envelope, self._item, self._debug_time, self._kernel)
         now_ms = self._debug_time(envelope)
-        item = await self._item(envelope)
+        item = self._item(envelope)
         if type(item) is Reply:
             return item
         return await self._kernel.submit(item, now_ms)
 
-    async def _item(self, envelope: Envelope) -> Item:
+    def _item(self, envelope: Envelope) -> Item:
         """Return what the kernel has to do for a request, or the reply of a request the server answers itself.
 
         Raises:
@@ -123,7 +124,7 @@ class Api:
         if type(request) is r.TaskHeartbeat:
             self._presence.heartbeat(request.pid, self._kernel.now_ms())
         if isinstance(request, _OWN):
-            return await self._own(request)
+            return self._own(request)
         return request
 
     def _debug_time(self, envelope: Envelope) -> int | None:
@@ -134,15 +135,18 @@ class Api:
             raise InvalidRequestError(f"head '{DEBUG_TIME}' must be an integer >= 0, got {describe(value)}")
         return value
 
-    async def _own(self, request: r.Request) -> Reply:
+    def _own(self, request: r.Request) -> Reply | Ask:
         if isinstance(request, r.WorkerHello):
             self._presence.announce(request, self._kernel.now_ms())
             return Reply(200, {"storeId": self.info["storeId"], "expiresIn": int(HELLO_EXPIRES_S * 1000)})
         if isinstance(request, r.WorkerSearch):
-            return Reply(200, {"workers": self._presence.search(request.group, await self._held())})
+            return Ask(partial(self._workers, request.group))
         if isinstance(request, r.DebugStart | r.DebugStop):
             return self._kernel.set_paused(request)
         return Reply(200, self.description())
+
+    async def _workers(self, group: str | None) -> dict[str, Any]:
+        return {"workers": self._presence.search(group, await self._held())}
 
 
 _COUNTED = frozenset(

@@ -4,7 +4,7 @@ A sequence runs in order and stops after its first answer that is not 200 or 300
 each request is atomic by itself. Count is bounded here, bytes by the channel's body limit.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 from resonate_mq.protocol.envelope import Envelope, EnvelopeError, Reply, check_envelope, reply_envelope
@@ -20,7 +20,7 @@ Frame = tuple[str, str]
 
 async def answer_batch(
     envelope: Envelope,
-    to_item: Callable[[Envelope], Awaitable[Item]],
+    to_item: Callable[[Envelope], Item],
     debug_time: Callable[[Envelope], int | None],
     kernel: Kernel,
 ) -> Reply:
@@ -32,7 +32,7 @@ async def answer_batch(
     now_ms = debug_time(envelope)
     waiting = []
     for sequence in _sequences(envelope.data):
-        frames, items = await _items(sequence, to_item)
+        frames, items = _items(sequence, to_item)
         waiting.append((frames, kernel.submit_sequence(items, now_ms)))
     answers = []
     for frames, future in waiting:
@@ -55,12 +55,12 @@ def _sequences(data: dict[str, Any]) -> list[list[Any]]:
     return sequences
 
 
-async def _items(sequence: list[Any], to_item: Callable[[Envelope], Awaitable[Item]]) -> tuple[list[Frame], list[Item]]:
+def _items(sequence: list[Any], to_item: Callable[[Envelope], Item]) -> tuple[list[Frame], list[Item]]:
     """Parse a sequence; a request that cannot be parsed ends it with its refusal."""
     frames: list[Frame] = []
     items: list[Item] = []
     for body in sequence:
-        frame, item = await _item(body, to_item)
+        frame, item = _item(body, to_item)
         frames.append(frame)
         items.append(item)
         if type(item) is Reply and not item.ok:
@@ -68,7 +68,7 @@ async def _items(sequence: list[Any], to_item: Callable[[Envelope], Awaitable[It
     return frames, items
 
 
-async def _item(body: object, to_item: Callable[[Envelope], Awaitable[Item]]) -> tuple[Frame, Item]:
+def _item(body: object, to_item: Callable[[Envelope], Item]) -> tuple[Frame, Item]:
     try:
         inner = check_envelope(body)
     except EnvelopeError as error:
@@ -77,6 +77,6 @@ async def _item(body: object, to_item: Callable[[Envelope], Awaitable[Item]]) ->
     if inner.kind == "batch" or inner.kind.startswith("debug."):
         return frame, Reply(400, f"{inner.kind} is not allowed inside a batch")
     try:
-        return frame, await to_item(inner)
+        return frame, to_item(inner)
     except InvalidRequestError as error:
         return frame, Reply(error.status, error.message)

@@ -1,7 +1,7 @@
 """What waits in the kernel's queue: requests with the future of their caller. Knows no store."""
 
 from asyncio import Future
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,11 +32,18 @@ class Look:
 
 
 @dataclass(slots=True)
+class Ask:
+    """A question the server answers itself, in its place of the order; its value is the answer's data."""
+
+    answer: Callable[[], Awaitable[Any]]
+
+
+@dataclass(slots=True)
 class Probe:
     """Commit nothing, to see whether the store takes commits again."""
 
 
-Item = Request | Background | Look | Probe | Reply
+Item = Request | Background | Look | Ask | Probe | Reply
 """One element of a sequence. A `Reply` was decided before the kernel saw it and only keeps its place in the order."""
 
 ALONE = (DebugTick, DebugReset, DebugSnap)

@@ -14,7 +14,7 @@ from resonate_mq.protocol.errors import InvalidRequestError
 from resonate_mq.protocol.requests import PromiseSearch, ScheduleSearch, TaskSearch
 from resonate_mq.server import searches
 from resonate_mq.server.commits import Commit
-from resonate_mq.server.jobs import Item, Job, Look, Probe
+from resonate_mq.server.jobs import Ask, Item, Job, Look, Probe
 from resonate_mq.stores.port import Store, StoreError, Unit
 
 logger = logging.getLogger(__name__)
@@ -136,6 +136,8 @@ class Drain:
         if isinstance(item, Look):
             found = (unit.state.promise(one) for one in item.ids)
             return Reply(200, item.project([one for one in found if one is not None], now_ms))
+        if isinstance(item, Ask):
+            return Reply(200, await item.answer())
         if isinstance(item, PromiseSearch):
             return await searches.promises(item, unit, now_ms)
         if isinstance(item, TaskSearch):

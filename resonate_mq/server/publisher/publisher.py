@@ -342,7 +342,7 @@ class Publisher:
             destination.block(reason)
             self._give_up_old(destination)
             if failed:
-                logger.warning("publishing failed", extra={"destination": destination.key, "reason": reason})
+                logger.info("publishing failed", extra={"destination": destination.key, "reason": reason})
         self._routes.retry_later(destination, self._probe)
 
     def _probe(self, destination: Destination) -> None:
