@@ -124,6 +124,19 @@ async def test_a_server_that_is_away_is_retried_until_it_is_back_and_reported_me
         assert requester.away is None
 
 
+@pytest.mark.parametrize("allowed", [EXTENSIONS, frozenset[str]()], ids=["extensions", "official"])
+async def test_that_the_server_is_back_is_noticed_although_nobody_asks_anything(allowed: frozenset[str]) -> None:
+    async with connected(allowed=allowed) as (requester, channel):
+        states: list[bool] = []
+        requester.on_state(lambda reachable, reason: states.append(reachable))
+        channel.away = True
+        with pytest.raises(TransportError):
+            await requester.call(create("p"), deadline_s=1.5)
+        assert states == [False]
+        channel.away = False
+        await eventually(lambda: states == [False, True])
+
+
 async def test_a_call_without_an_answer_fails_at_its_deadline_and_says_why() -> None:
     async with connected() as (requester, channel):
         channel.away = True

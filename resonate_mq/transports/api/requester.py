@@ -14,12 +14,13 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from resonate_mq.protocol import requests as r
-from resonate_mq.protocol.envelope import Reply, request_envelope
+from resonate_mq.protocol.envelope import Reply
 from resonate_mq.protocol.parse import EXTENSIONS
-from resonate_mq.transports.api.adapt import NONE, ServerFacts, facts_of
+from resonate_mq.transports.api.adapt import ServerFacts
 from resonate_mq.transports.api.ambiguity import settle_claim
+from resonate_mq.transports.api.exchange import Exchange
 from resonate_mq.transports.api.operation import Operation
-from resonate_mq.transports.api.port import Channel, Envelope
+from resonate_mq.transports.api.port import Channel
 from resonate_mq.transports.port import TransportError
 
 DEADLINE_S = 60.0  # how long a call is retried unless its caller says otherwise
@@ -30,6 +31,7 @@ MAX_REQUESTS = 400  # in one message: half of what servers take, because one may
 FIRST_RETRY_S, LAST_RETRY_S = 0.02, 1.0  # a restarting server is found again within a second
 SWEEP_S = 0.25  # how late a deadline may be noticed
 AWAY_AFTER_S = 0.5  # one broken keep-alive connection is no outage
+PROBE_ID = "resonate-mq-is-the-server-back"  # of a promise that nobody makes
 
 StateCallback = Callable[[bool, str], None]
 
@@ -54,11 +56,9 @@ class Requester:
     ) -> None:
         self.channel = channel
         self._token = token
-        self._head = None if token is None else {"auth": token}
         self._deadline_s = deadline_s
         self._allowed = allowed
-        self._facts: ServerFacts | None = None
-        self._last_facts = ServerFacts()
+        self._exchange = Exchange(channel, token, allowed)
         self._queue: deque[Operation] = deque()
         self._waiting: set[Operation] = set()
         self._sends: set[asyncio.Task[None]] = set()
@@ -69,13 +69,14 @@ class Requester:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._flush_handle: asyncio.Handle | None = None
         self._sweep_handle: asyncio.TimerHandle | None = None
-        self._next_corr_id = 0
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Requester]:
         """Open the channel; on exit fail what has no answer yet."""
         async with self.channel.open():
             self._loop = asyncio.get_running_loop()
+            self._probe: asyncio.Future[list[Reply]] = self._loop.create_future()
+            self._probe.set_result([])
             try:
                 yield self
             finally:
@@ -137,14 +138,14 @@ class Requester:
         Raises:
             TransportError: the server did not answer until the deadline.
         """
-        if self._facts is None:
+        if self._exchange.facts is None:
             await self.sequence((), deadline_s=deadline_s)
-        return self._facts or self._last_facts
+        return self._exchange.last_facts
 
     @property
     def known(self) -> ServerFacts:
         """What is known of the server without asking; an official server's facts before the first contact."""
-        return self._facts or self._last_facts
+        return self._exchange.last_facts
 
     @property
     def away(self) -> str | None:
@@ -179,13 +180,12 @@ class Requester:
             task.add_done_callback(self._sent)
 
     def _in_flight_limit(self) -> int:
-        if self._facts is None or self._failures:
+        if self._exchange.facts is None or self._failures:
             return 1  # learn what it can do, or whether it is back, before sending it more
-        return MAX_IN_FLIGHT if "batch" in self._facts.capabilities else MAX_IN_FLIGHT_SINGLE
+        return MAX_IN_FLIGHT if self._exchange.batches else MAX_IN_FLIGHT_SINGLE
 
     def _take(self) -> list[Operation]:
-        batched = self._facts is None or "batch" in self._facts.capabilities
-        room = min(max(len(self._waiting) // 4, MIN_BATCH), MAX_BATCH) if batched else 1
+        room = min(max(len(self._waiting) // 4, MIN_BATCH), MAX_BATCH) if self._exchange.batches else 1
         batch: list[Operation] = []
         requests = 0
         while self._queue and len(batch) < room:
@@ -210,9 +210,7 @@ class Requester:
 
     async def _send(self, batch: list[Operation]) -> None:
         try:
-            if self._facts is None:
-                await self._learn()
-            again = await self._exchange(batch)
+            again = await self._exchange.run(batch)
         except TransportError as error:
             await self._unanswered(batch, error)
             return
@@ -228,74 +226,6 @@ class Requester:
         self._answered()
         for operation in again:
             self._retry(operation)
-
-    async def _learn(self) -> None:
-        facts = ServerFacts()
-        if "server.info" in self._allowed:
-            answer = await self.channel.send(self._envelope("server.info", {}, None))
-            status, data = answer["head"].get("status"), answer.get("data")
-            if status in (429, 500, 503):
-                raise TransportError(f"{self.channel.name}: {status} {data}")
-            if status == 200 and type(data) is dict:
-                facts = facts_of(data, self._allowed)
-        self._facts = self._last_facts = facts
-
-    async def _exchange(self, batch: list[Operation]) -> list[Operation]:
-        """Send and hand out answers; return the operations that must be tried again."""
-        assert self._facts is not None
-        capabilities = self._facts.capabilities
-        live = [operation for operation in batch if not operation.answer_locally(capabilities)]
-        if not live:
-            return []
-        if len(live) == 1 and (len(live[0].steps) == 1 or live[0].solo):
-            await self._one_by_one(live[0])
-        elif "batch" not in capabilities:
-            for operation in live:  # facts changed since this batch was taken
-                await self._one_by_one(operation)
-        elif not await self._together(live):
-            return live
-        return [operation for operation in live if not operation.settle(self._forget)]
-
-    async def _one_by_one(self, operation: Operation) -> None:
-        for step in operation.steps:
-            envelope = self._envelope(step.kind, step.data, step.head)
-            answer = await self.channel.send(envelope)
-            operation.answers.append(_reply_of(envelope, answer, self.channel.name))
-            if not operation.answers[-1].ok:
-                return
-
-    async def _together(self, batch: list[Operation]) -> bool:
-        """Send one `batch`; False when the server refused it as a whole and everything must go another way."""
-        sequences = [
-            [self._envelope(step.kind, step.data, step.head, inner=True) for step in operation.steps]
-            for operation in batch
-        ]
-        envelope = self._envelope("batch", {"sequences": sequences}, None)
-        reply = _reply_of(envelope, await self.channel.send(envelope), self.channel.name)
-        if reply.status == 200:
-            for operation, answers in zip(batch, reply.data["sequences"], strict=True):
-                operation.answers += [Reply(answer["head"]["status"], answer["data"]) for answer in answers]
-            return True
-        if reply.status in (429, 503):
-            for operation in batch:
-                operation.answers.append(reply)
-            return True
-        if reply.status == 400:
-            self._forget()
-        if reply.status in (400, 413) and len(batch) == 1:
-            await self._one_by_one(batch[0])
-            return True
-        if reply.status in (400, 413):
-            for operation in batch:
-                operation.alone = True  # find the offender, or learn that batch is gone
-            return False
-        for operation in batch:
-            operation.answers.append(reply)
-        return True
-
-    def _forget(self) -> None:
-        """Ask the server again what it can do: it refused something it had announced (D9)."""
-        self._facts = None
 
     def _retry(self, operation: Operation) -> None:
         if operation.future.done():
@@ -319,7 +249,7 @@ class Requester:
             for operation in batch:
                 operation.fail(error)
             return
-        self._facts = None  # whoever answers next may be another server
+        self._exchange.forget()  # whoever answers next may be another server
         for operation in batch:
             operation.unanswered(str(error))
         self._queue.extendleft(reversed(batch))
@@ -331,6 +261,14 @@ class Requester:
             self._tell(str(error))
         # the back-off happens here, inside the only send that may be in flight
         await asyncio.sleep(_delay_s(self._failures))
+        if self._state_callbacks and self._probe.done() and self._loop is not None:
+            self._ask_whether_it_is_back(self._loop)
+
+    def _ask_whether_it_is_back(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Go on asking although nobody has a request: whoever waits for it to come back must hear of it."""
+        self._probe = loop.create_future()
+        harmless = () if "server.info" in self._allowed else (r.PromiseGet(PROBE_ID),)
+        self._queue.append(Operation(harmless, None, float("inf"), self._probe))
 
     def _answered(self) -> None:
         self._failures = 0
@@ -375,28 +313,7 @@ class Requester:
             operation.fail(TransportError(f"{self.channel.name}: closed before the answer came"))
         self._waiting.clear()
         self._queue.clear()
-        self._facts = None
-
-    def _envelope(
-        self, kind: str, data: dict[str, Any], head: dict[str, Any] | None, *, inner: bool = False
-    ) -> Envelope:
-        self._next_corr_id += 1
-        if self._head is not None and not inner:
-            head = self._head if head is None else {**head, **self._head}
-        return request_envelope(kind, str(self._next_corr_id), data, head)
-
-
-def _reply_of(request: Envelope, answer: Envelope, name: str) -> Reply:
-    head = answer["head"]
-    if answer.get("kind") != request["kind"] or head.get("corrId") != request["head"]["corrId"]:
-        raise TransportError(
-            f"{name}: answered {answer.get('kind')!r} {head.get('corrId')!r} to "
-            f"{request['kind']!r} {request['head']['corrId']!r}; is something between us mixing up answers?"
-        )
-    status = head.get("status")
-    if type(status) is not int:
-        raise TransportError(f"{name}: the answer to {request['kind']!r} has no status in its head")
-    return Reply(status, answer.get("data"))
+        self._exchange.forget()
 
 
 def _delay_s(attempt: int) -> float:
@@ -404,4 +321,4 @@ def _delay_s(attempt: int) -> float:
     return float(min(FIRST_RETRY_S * 2 ** min(attempt - 1, 10), LAST_RETRY_S) * random.uniform(0.5, 1.0))
 
 
-__all__ = ["NONE", "Requester", "ServerFacts"]
+__all__ = ["Requester", "ServerFacts"]
