@@ -42,7 +42,7 @@ class Presence:
         self._clock = clock
         self._processes: OrderedDict[str, Announced] = OrderedDict()
         self._heartbeats: OrderedDict[str, int] = OrderedDict()
-        self._packs: dict[str, tuple[int, float]] = {}
+        self._packs: dict[str, tuple[int, int, float]] = {}
         self._plain: Counter[str] = Counter()
 
     def announce(self, hello: WorkerHello, now_ms: int) -> None:
@@ -80,20 +80,27 @@ class Presence:
             return None
         return found.addresses.get(transport)
 
-    def pack_limit(self, group: str) -> int:
-        """Return how many hints for the group may travel in one message; 1 while nobody announced himself (D41)."""
+    def pack_limit(self, group: str, ready: int) -> int:
+        """Return how many of `ready` hints for the group may travel in one message (D41).
+
+        1 while nobody announced himself; never so many that members would be left without any.
+        """
         if group in self._plain:
             return 1
+        limit, members = self._group(group)
+        return max(1, min(limit, -(-ready // members))) if members else 1
+
+    def _group(self, group: str) -> tuple[int, int]:
+        """Return what the smallest member takes in one message, and how many members there are."""
         now = self._clock()
         known = self._packs.get(group)
-        if known is not None and now < known[1]:
-            return known[0]
-        sizes = [one.hello.concurrency for one in self._live() if one.hello.group == group]
-        limit = max(1, min(min(sizes) // 4, PACK_LIMIT)) if sizes else 1
-        self._packs[group] = (limit, now + _PACK_FRESH_S)
-        if len(self._packs) > PROCESSES_LIMIT:
-            self._packs.clear()
-        return limit
+        if known is None or now >= known[2]:
+            sizes = [one.hello.concurrency for one in self._live() if one.hello.group == group]
+            limit = max(1, min(min(sizes) // 4, PACK_LIMIT)) if sizes else 1
+            known = self._packs[group] = (limit, len(sizes), now + _PACK_FRESH_S)
+            if len(self._packs) > PROCESSES_LIMIT:
+                self._packs.clear()
+        return known[0], known[1]
 
     def process_pack_limit(self, pid: str) -> int:
         """Return how many hints or unblocks for one process may travel in one message."""

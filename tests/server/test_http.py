@@ -313,3 +313,22 @@ async def test_a_group_with_an_official_worker_is_sent_no_packs() -> None:
             await call("batch", sequences=create)
             for _ in range(20):
                 assert "task" in orjson.loads((await event(official))[6:])["data"]
+
+
+async def test_hints_that_are_ready_together_are_spread_over_idle_workers() -> None:
+    async with serving(None, PollHub()) as call, contextlib.AsyncExitStack() as stack:
+        streams = []
+        for n in range(4):
+            hello = {"group": "g", "pid": f"w{n}", "addresses": [], "concurrency": 80, "free": 80, "functions": []}
+            await call("worker.hello", **hello)
+            response = await stack.enter_async_context(stream(call, f"/poll/g/w{n}?credits=80"))
+            await response.content.readuntil(b"\n\n")
+            streams.append(response)
+        tags = {"resonate:target": GROUP}
+        create = [
+            [request_envelope("promise.create", "i", {"id": f"p{n}", "timeoutAt": FOREVER, "tags": tags})]
+            for n in range(20)
+        ]
+        await call("batch", sequences=create)
+        packs = [orjson.loads((await event(response))[6:])["data"]["tasks"] for response in streams]
+        assert [len(pack) for pack in packs] == [5] * 4

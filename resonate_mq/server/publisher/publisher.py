@@ -214,7 +214,7 @@ class Publisher:
 
     def hint_confirmed(self, hint: PendingHint) -> None:
         """The broker has it, or a stream took it."""
-        del self._hints[hint.task_id]
+        self._hints.pop(hint.task_id, None)
         self._sent[hint.task_id] = hint
         self.books.sent(hint.task_id, hint.version, hint.attempt)
         if hint.preferred:

@@ -145,7 +145,7 @@ class Sender:
 
     def _hint_messages(self, destination: Destination, room: int) -> list[Outgoing]:
         messages: list[Outgoing] = []
-        limit = self._pack_limit(destination.address)
+        limit = self._pack_limit(destination.address, len(destination.hints))
         while destination.hints and len(messages) < room:
             first = next(iter(destination.hints.values()))
             pack = [first]
@@ -176,7 +176,7 @@ class Sender:
         if not destination.unblocks or self._flying_unblocks >= FLYING_UNBLOCKS_LIMIT:
             return []
         messages: list[Outgoing] = []
-        limit = self._pack_limit(destination.address)
+        limit = self._pack_limit(destination.address, 0)
         loaded = list(islice(destination.loaded_unblocks(), room * limit))
         for start in range(0, len(loaded), limit):
             pack = loaded[start : start + limit]
@@ -197,12 +197,12 @@ class Sender:
             one.record = None  # settled records can be large: read again if it has to be repeated
         return Outgoing(destination.address, payload, message_id, 0, ())
 
-    def _pack_limit(self, address: Address) -> int:
+    def _pack_limit(self, address: Address, ready: int) -> int:
         if not self.transport.guarantees.packs or address.cast == "raw":
             return 1
         if address.cast == "uni":
             return self._presence.process_pack_limit(address.pid or "")
-        return self._presence.pack_limit(address.group)
+        return self._presence.pack_limit(address.group, ready)
 
     # -- hearing what became of them
 
