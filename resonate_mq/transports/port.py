@@ -38,6 +38,7 @@ class Guarantees:
         packs: several hints may travel in one message (D41).
         max_message_bytes: largest payload it takes; None without a limit of its own.
         head_of_line: a slow consumer delays messages behind it that another could take (D26).
+        knows_consumers: it can tell that nobody is there (`NO_CONSUMER`) from a failure.
         counts_held: the credits of a subscription cover the tasks its process holds as well (HTTP poll, D21).
     """
 
@@ -47,6 +48,7 @@ class Guarantees:
     packs: bool = True
     max_message_bytes: int | None = None
     head_of_line: bool = False
+    knows_consumers: bool = True
     counts_held: bool = False
 
 

@@ -17,6 +17,7 @@ from resonate_mq.transports.amqp.names import DEAD_QUEUE, queue_of
 from resonate_mq.transports.port import ConsumingTransport, DeadLetter, Guarantees, PublishingTransport
 from tests.support.eventually import eventually
 from tests.support.proxy import ChaosProxy
+from tests.transports.unbreakable import Unbreakable
 from transports.rabbitmq.launcher import RabbitNode
 
 RAFT_SETTLES_S = 2.5
@@ -24,7 +25,7 @@ RAFT_SETTLES_S = 2.5
 _numbers = itertools.count()
 
 
-class AmqpHarness:
+class AmqpHarness(Unbreakable):
     name = "amqp"
     scheme = "amqp"
     guarantees: Guarantees = AmqpTransport.guarantees

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from resonate_mq.protocol.addresses import Address, format_address, parse_address
 from resonate_mq.testing.transports import Fault
 from resonate_mq.transports.port import ConsumingTransport, PublishingTransport
 
@@ -13,9 +14,13 @@ class Unbreakable:
 
     faults: frozenset[Fault] = frozenset()
     silence_s = 0.0
+    scheme = ""
 
     def group(self, name: str) -> str:
         return name
+
+    def address(self, cast: str, group: str, pid: str | None) -> Address:
+        return parse_address(format_address(self.scheme, cast, group, pid), frozenset({self.scheme}))
 
     def misfit(self) -> PublishingTransport | ConsumingTransport:
         raise NotImplementedError

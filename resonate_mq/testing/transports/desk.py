@@ -6,7 +6,7 @@ from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 
-from resonate_mq.protocol.addresses import Address, format_address, parse_address
+from resonate_mq.protocol.addresses import Address, destination_of
 from resonate_mq.protocol.messages import Execute, Hint, Unblock, encode_message
 from resonate_mq.testing.transports.harness import Harness
 from resonate_mq.testing.transports.waiting import Changes
@@ -32,16 +32,17 @@ class Desk:
         self.ready: list[str] = []
         self.times_sent: Counter[str] = Counter()
         self.changes = Changes()
-        self._scheme = harness.scheme
-        self._group = harness.group
+        self._harness = harness
+        self._parked: dict[str, list[Outgoing]] = {}
         self._due: deque[Outgoing] = deque()
         self._by_hint: dict[str, Outgoing] = {}
         self._wake = asyncio.Event()
         self._numbers = itertools.count()
+        self._retry: asyncio.TimerHandle | None = None
 
     def address(self, cast: str, group: str, pid: str | None = None) -> Address:
         """Return an address on this transport, as it comes off the wire."""
-        return parse_address(format_address(self._scheme, cast, self._group(group), pid), frozenset({self._scheme}))
+        return self._harness.address(cast, self._harness.group(group), pid)
 
     def hint(self, group: str, task_id: str | None = None, *, pid: str | None = None, cast: str = "any") -> Outgoing:
         """Return a message with one hint."""
@@ -84,7 +85,8 @@ class Desk:
         """Publish until the transport has noticed that nobody is there; return the reason."""
         for _ in range(20):
             [(outcome, reason)] = await self.once([outgoing])
-            if outcome is Outcome.NO_CONSUMER:
+            if outcome is Outcome.NO_CONSUMER or not self._harness.guarantees.knows_consumers:
+                assert outcome is not Outcome.CONFIRMED, "confirmed, and nobody is there"
                 return reason
             assert outcome is Outcome.FAILED, f"a message to nobody is {outcome}"
         raise AssertionError(f"a message to nobody is never called so: {reason}")
@@ -112,6 +114,8 @@ class Desk:
                     await self.until(lambda: self.transport.healthy()[0], within_s=30)
                 yield self
             finally:
+                if self._retry is not None:
+                    self._retry.cancel()
                 working.cancel()
                 await asyncio.wait({working})
 
@@ -131,12 +135,25 @@ class Desk:
         if outcome is Outcome.CONFIRMED:
             self.confirmed.add(outgoing.message_id)
         else:
-            asyncio.get_running_loop().call_later(RETRY_S, self.send, [outgoing])
+            self._parked.setdefault(destination_of(str(outgoing.address)), []).append(outgoing)
+            if self._retry is None:
+                self._retry = asyncio.get_running_loop().call_later(RETRY_S, self._unpark)
         self.changes.happened()
 
     def _on_ready(self, destination: str) -> None:
         self.ready.append(destination)
+        self._unpark(destination)
         self.changes.happened()
+
+    def _unpark(self, destination: str = "") -> None:
+        """Send again what found nobody, for one destination or for all."""
+        if destination:
+            self.send(self._parked.pop(destination, ()))
+            return
+        self._retry = None
+        parked, self._parked = self._parked, {}
+        for batch in parked.values():
+            self.send(batch)
 
     def _on_lost(self, hints: Sequence[Hint]) -> None:
         self.send([self._by_hint[hint.task_id] for hint in hints if hint.task_id in self._by_hint])

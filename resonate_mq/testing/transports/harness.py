@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Protocol
 
+from resonate_mq.protocol.addresses import Address
 from resonate_mq.protocol.messages import Hint
 from resonate_mq.transports.port import ConsumingTransport, DeadLetter, Guarantees, PublishingTransport
 
@@ -34,20 +35,22 @@ class Harness(Protocol):
 
     Attributes:
         name: how the matrix calls it.
-        scheme: name of the transport in addresses.
         guarantees: what it declares.
         faults: what can be done to it; cases that need another fault do not apply.
         silence_s: seconds within which a half-open line must have been noticed and replaced.
     """
 
     name: str
-    scheme: str
     guarantees: Guarantees
     faults: frozenset[Fault]
     silence_s: float
 
     def group(self, name: str) -> str:
         """Return a group name of this case's own for `name`; different names stay different."""
+        ...
+
+    def address(self, cast: str, group: str, pid: str | None) -> Address:
+        """Return an address as it comes off the wire; `group` is one that `group` gave."""
         ...
 
     def publisher(self) -> PublishingTransport:

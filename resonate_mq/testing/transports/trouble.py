@@ -40,7 +40,8 @@ async def a_delivery_of_a_cut_connection_does_nothing_when_ended(harness: Harnes
         await worker.until(lambda: len(worker.held) == 3)
         first = set(worker.tasks)
         await harness.cut()
-        await worker.until(lambda: len([1 for flowing, _ in worker.states if flowing]) >= 2)
+        if harness.guarantees.knows_consumers:
+            await worker.until(lambda: len([1 for flowing, _ in worker.states if flowing]) >= 2)
         stale = worker.held[:3]
         del worker.held[:3]
         for delivery in stale:
@@ -149,7 +150,8 @@ async def a_broker_that_is_down_at_the_start_is_explained_and_its_backlog_drains
             assert reason
         await harness.start_broker()
         await scope.enter_async_context(subscription)
-        await desk.until(lambda: desk.ready and desk.transport.healthy()[0])
+        if harness.guarantees.knows_consumers:
+            await desk.until(lambda: desk.ready and desk.transport.healthy()[0])
         desk.send(messages)
         await worker.until(lambda: len(worker.tasks) >= 60, within_s=30)
         first_seen = list(dict.fromkeys(worker.tasks))
