@@ -87,6 +87,6 @@ class Core:
     def _new_pid(self) -> str:
         """A pid for this start: after a fork a chosen one is made different from the parent's."""
         if self.settings.pid is None:
-            return local_pid() if self.settings.is_local and self._ends is None else uuid.uuid4().hex
+            return local_pid() if self.settings.is_local else uuid.uuid4().hex
         here = os.getpid()
         return self.settings.pid if here == self._born_in else f"{self.settings.pid}-{here}"

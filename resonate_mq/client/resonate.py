@@ -5,6 +5,7 @@ Owns the public shape. What a call does is in `invocations`, what is open is in 
 
 import logging
 from collections.abc import Callable, Coroutine, Generator, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Protocol, Self, TypeVar, overload
@@ -79,7 +80,7 @@ class Resonate:
     ) -> None:
         if (store is None) != (message_source is None):
             raise ValueError("store and message_source must be given together")
-        ends = None if store is None or message_source is None else (store, message_source)
+        ends = None if store is None or message_source is None else _ends(store, message_source)
         settings = local_settings(
             store=None,
             group=group,
@@ -90,6 +91,8 @@ class Resonate:
             concurrency=None,
             prefix=None,
         )
+        if ends is not None:
+            settings = replace(settings, url=ends[0].name)
         self._adopt(Core(settings, _registry(registry), Dependencies(dependencies), ends), NONE)
 
     @classmethod
@@ -471,6 +474,14 @@ class Resonate:
     def __repr__(self) -> str:
         where = f"local {self.settings.store}" if self.settings.is_local else str(self.settings.url)
         return f"<Resonate {where} group {self.settings.group!r}>"
+
+
+def _ends(store: Channel, message_source: ConsumingTransport) -> tuple[Channel, ConsumingTransport]:
+    if not callable(getattr(store, "send", None)):
+        raise TypeError(f"store must be `Channel`, got {type(store).__name__}")
+    if not callable(getattr(message_source, "subscribe", None)):
+        raise TypeError(f"message_source must be `ConsumingTransport`, got {type(message_source).__name__}")
+    return store, message_source
 
 
 def _registry(registry: Registry | None) -> Registry:

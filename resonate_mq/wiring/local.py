@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from resonate_mq.transports.api.direct import DirectChannel, Handler
 from resonate_mq.transports.inprocess import InProcessTransport
 from resonate_mq.wiring.adapters import make_store
-from resonate_mq.wiring.hop import hopping
 
 LOCAL = "poll"  # so that literal poll:// targets of programs written for a server stay valid
 
@@ -24,12 +23,8 @@ class LocalServer:
     home: asyncio.AbstractEventLoop
 
     def channel(self) -> DirectChannel:
-        """Return a channel for the server's own loop."""
-        return DirectChannel(self.handler)
-
-    def channel_from_elsewhere(self) -> DirectChannel:
-        """Return a channel for another loop, the lease thread's."""
-        return DirectChannel(hopping(self.handler, self.home))
+        """Return a channel for this loop, or another one's, the lease thread's."""
+        return DirectChannel(self.handler, self.home)
 
 
 def local_pid() -> str:

@@ -3,6 +3,7 @@
 Owns the order in which they open and close. Local mode puts the real server in front of them, in the same process.
 """
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -12,6 +13,7 @@ from typing import Any
 from resonate_mq.functions.options import Options
 from resonate_mq.functions.registry import Registry
 from resonate_mq.protocol.messages import Execute
+from resonate_mq.transports.api.direct import DirectChannel
 from resonate_mq.transports.api.port import Channel
 from resonate_mq.transports.api.requester import Requester
 from resonate_mq.transports.port import ConsumingTransport, Delivery, Subscription
@@ -137,9 +139,10 @@ async def _ends(site: Site, stack: AsyncExitStack) -> _Ends:
     settings = site.settings
     if site.ends is not None:
         channel, transport = site.ends
+        home = asyncio.get_running_loop()
         return _Ends(
             channel=lambda: channel,
-            lease_channel=lambda: channel,
+            lease_channel=lambda: DirectChannel(channel.send, home, channel.name),
             transports=[transport],
             everything_here=False,
             resident=True,
@@ -149,7 +152,7 @@ async def _ends(site: Site, stack: AsyncExitStack) -> _Ends:
         server = await stack.enter_async_context(open_local_server(settings.store))
         return _Ends(
             channel=server.channel,
-            lease_channel=server.channel_from_elsewhere,
+            lease_channel=server.channel,
             transports=[server.transport],
             everything_here=True,
             # D11: in memory, every suspension replays, so that non-determinism shows on the laptop

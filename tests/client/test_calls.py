@@ -22,7 +22,7 @@ from resonate_mq.errors import (
 )
 from resonate_mq.retry_policies import Constant, Never
 from resonate_mq.stores.port import StoreUnavailableError
-from tests.support.eventually import eventually, eventually_sync
+from tests.support.eventually import eventually
 from tests.support.serving import Clients
 
 
@@ -511,25 +511,6 @@ def test_a_prefix_stands_before_top_level_ids(clients: Clients) -> None:
 
     handle = who.begin_run("x")
     assert (handle.id, handle.result(10), client.get("x").result(10)) == ("team:x", "team:x", "team:x")
-
-
-def test_an_untaken_call_is_logged_with_what_to_do(
-    clients: Clients, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if clients.url is None:
-        client = clients(log_level="WARNING")
-        client._core.invocations._untaken._patience_s = 0.2
-        client.start()  # local mode always has a worker: nothing to say
-        assert client.pid is not None
-        return
-    client = clients(group="alone", log_level="WARNING", worker=False)
-    client._core.invocations._untaken._patience_s = 0.2
-    with caplog.at_level(logging.WARNING, "resonate_mq"):
-        client.options(target="nobody-there").begin_rpc("untaken", "f")
-        eventually_sync(lambda: any("no worker has taken untaken" in r.getMessage() for r in caplog.records))
-    line = next(r.getMessage() for r in caplog.records if "no worker has taken" in r.getMessage())
-    assert "poll://any@nobody-there" in line
-    assert "resonate-mq doctor" in line
 
 
 async def test_a_store_that_cannot_be_opened_fails_every_way_of_calling(tmp_path: Path) -> None:

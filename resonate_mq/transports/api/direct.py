@@ -1,9 +1,9 @@
 """The channel of local mode: the server's own handler, called in this process. Knows no server by itself."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import Future
 from contextlib import asynccontextmanager
-from typing import Any
 
 from resonate_mq.transports.api.port import Envelope
 from resonate_mq.transports.port import TransportError
@@ -41,16 +41,25 @@ class DirectChannel:
         home = self._home
         if home is None or home is asyncio.get_running_loop():
             return await self._handler(envelope)
-        there = self._on_its_loop(envelope)
+        answer: Future[Envelope] = Future()
         try:
-            hopped = asyncio.run_coroutine_threadsafe(there, home)
+            home.call_soon_threadsafe(self._begin, envelope, answer)
         except RuntimeError as error:
-            there.close()
             raise TransportError(f"{self.name}: its event loop has ended") from error
-        return await asyncio.wrap_future(hopped)
+        return await asyncio.wrap_future(answer)
 
-    def _on_its_loop(self, envelope: Envelope) -> Coroutine[Any, Any, Envelope]:
-        async def answer() -> Envelope:
-            return await self._handler(envelope)
+    def _begin(self, envelope: Envelope, answer: "Future[Envelope]") -> None:
+        """On the handler's loop. The coroutine is made here: one that a stopping loop never began would be lost."""
+        task = asyncio.ensure_future(self._handler(envelope))
 
-        return answer()
+        def done(task: "asyncio.Future[Envelope]") -> None:
+            if answer.cancelled() or not answer.set_running_or_notify_cancel():
+                return
+            if task.cancelled():
+                answer.set_exception(TransportError(f"{self.name}: its event loop has ended"))
+            elif (error := task.exception()) is not None:
+                answer.set_exception(error)
+            else:
+                answer.set_result(task.result())
+
+        task.add_done_callback(done)

@@ -1,0 +1,170 @@
+"""Servers that come late, ends of one's own, bodies that are refused, values nobody can read (B20, CL-03, D35)."""
+
+import functools
+import json
+import logging
+import time
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+
+from resonate_mq import Context, Resonate
+from resonate_mq.errors import DecodeError, ResonateStoreError
+from resonate_mq.retry_policies import Never
+from resonate_mq.transports.api.http import HttpChannel
+from resonate_mq.transports.poll.client import PollTransport
+from tests.support.eventually import eventually_sync
+from tests.support.processes import free_port
+from tests.support.serving import Clients, ServerThread
+
+
+def soon() -> int:
+    return int(time.time() * 1000) + 60_000
+
+
+def test_resolving_right_before_the_result_harms_nothing(client: Resonate) -> None:
+    @client.register
+    def wait(ctx: Context, gate: str) -> Generator[Any, Any, Any]:
+        return (yield (yield ctx.promise(id=gate)))
+
+    for number in range(60):
+        gate = f"gate-{number}"
+        handle = wait.begin_run(f"w{number}", gate)
+        resolve = functools.partial(_resolved, client, gate, str(number))
+        eventually_sync(resolve, within_s=20, every_s=0)
+        assert handle.result(20) == number
+
+
+def test_data_that_is_no_json_fails_who_awaits_it_and_nobody_else(client: Resonate) -> None:
+    @client.register
+    def wait(ctx: Context) -> Generator[Any, Any, Any]:
+        try:
+            yield (yield ctx.promise(id="broken"))
+        except DecodeError as error:
+            return type(error).__name__
+
+    client.promises.create("broken", soon())
+    handle = wait.begin_run("w")
+    client.promises.resolve("broken", data="{not json")
+    assert handle.result(20) == "DecodeError"
+    with pytest.raises(DecodeError, match="not JSON"):
+        client.get("broken").result(10)
+
+
+def test_a_body_cannot_call_what_nobody_has_in_local_mode() -> None:
+    client = Resonate()
+
+    @client.register(retry_policy=Never())
+    def calls(ctx: Context) -> Generator[Any, Any, Any]:
+        yield ctx.rpc("nobody")
+
+    try:
+        with pytest.raises(ValueError, match="function nobody not found in registry"):
+            calls.run("c")
+    finally:
+        client.stop()
+
+
+def test_a_client_may_be_started_before_its_server() -> None:
+    port = free_port()
+    clients = Clients(url=f"http://127.0.0.1:{port}")
+    client = clients(log_level="ERROR")
+
+    @client.register
+    def one(ctx: Context) -> int:
+        return 1
+
+    try:
+        client.start()
+        handle = None
+        with ServerThread(port=port):
+            handle = one.begin_rpc("late")
+            assert handle.result(30) == 1
+    finally:
+        clients.stop_all()
+
+
+def test_waiting_survives_a_server_that_restarts(tmp_path: Any) -> None:
+    port = free_port()
+    clients = Clients(url=f"http://127.0.0.1:{port}")
+    store = f"sqlite:///{tmp_path}/server.db"
+    client = clients(log_level="ERROR")
+    try:
+        with ServerThread(store, port=port):
+            client.promises.create("p", soon())
+            handle = client.get("p")
+        with ServerThread(store, port=port):
+            clients(log_level="ERROR").promises.resolve("p", data=json.dumps("after"))
+            assert handle.result(30) == "after"
+    finally:
+        clients.stop_all()
+
+
+def test_a_pure_client_executes_nothing() -> None:
+    client = Resonate.remote(worker=False, log_level="WARNING")
+    client.register(_one)
+    with pytest.raises(ValueError, match="worker=False"):
+        client.run("x", _one)
+
+
+def test_an_untaken_call_is_logged_with_what_to_do(caplog: pytest.LogCaptureFixture) -> None:
+    with ServerThread() as server:
+        client = Resonate.remote(url=server.url, worker=False, log_level="WARNING")
+        client._core.invocations._untaken._patience_s = 0.2
+        try:
+            with caplog.at_level(logging.WARNING, "resonate_mq"):
+                client.options(target="nobody-there").begin_rpc("untaken", "f")
+                eventually_sync(lambda: any("no worker has taken untaken" in line for line in _lines(caplog)))
+            line = next(line for line in _lines(caplog) if "no worker has taken" in line)
+            assert "poll://any@nobody-there" in line
+            assert "resonate-mq doctor" in line
+        finally:
+            client.stop()
+
+
+def test_a_channel_and_a_transport_of_ones_own_plug_in() -> None:
+    with ServerThread() as server:
+        client = Resonate(store=HttpChannel(server.url), message_source=PollTransport("poll", server.url), group="own")
+        client.register(_one)
+        try:
+            assert client.run("a", _one) == 1
+            assert client.rpc("b", _one) == 1
+            assert client.promises.get("b").tags["resonate:target"] == "poll://any@own"
+        finally:
+            client.stop()
+
+
+def test_the_public_names_are_these() -> None:
+    import resonate_mq
+
+    assert sorted(resonate_mq.__all__) == [
+        "Context",
+        "DurablePromise",
+        "DurablePromiseValue",
+        "Function",
+        "Handle",
+        "Promise",
+        "Resonate",
+        "Schedule",
+        "Yieldable",
+    ]
+    for name in resonate_mq.__all__:
+        assert getattr(resonate_mq, name) is not None
+    with pytest.raises(AttributeError):
+        resonate_mq.nothing  # noqa: B018
+
+
+def _lines(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records]
+
+
+def _resolved(client: Resonate, id: str, data: str) -> bool:
+    try:
+        return client.promises.resolve(id, data=data).resolved
+    except ResonateStoreError:
+        return False
+
+
+def _one(ctx: Context) -> int:
+    return 1
