@@ -1,0 +1,1 @@
+"""Servers with a fault built in, to prove that tests see it."""
