@@ -27,6 +27,15 @@ FOREVER = 2**52
 """A deadline no test lives to see, epoch ms."""
 
 
+async def turns(count: int = 5) -> None:
+    """Let the loop turn: everything that needs no time happens."""
+    loop = asyncio.get_running_loop()
+    for _ in range(count):
+        turned: asyncio.Future[None] = loop.create_future()
+        loop.call_soon(turned.set_result, None)
+        await turned
+
+
 class ManualClock:
     """A clock that stands where it is put, epoch ms."""
 

@@ -1,9 +1,8 @@
 """debug.* as conformance harnesses use it (protocol section 3.21, D17)."""
 
-import asyncio
 from typing import Any
 
-from tests.server.harness import Caller, Recorder, running
+from tests.server.harness import Caller, Recorder, running, turns
 from tests.support.eventually import eventually
 
 GROUP = "rec://any@g"
@@ -86,7 +85,7 @@ async def test_delivery_stands_still_between_start_and_stop() -> None:
     async with running(None, recorder, debug=True) as call:
         await call.ok("debug.start")
         await call.create("p", GROUP)
-        await asyncio.sleep(0.05)
+        await turns(20)
         assert recorder.published == []
         await call.ok("debug.stop")
         await eventually(lambda: recorder.hinted() == ["p"], within_s=10)

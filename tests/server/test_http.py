@@ -13,7 +13,7 @@ from resonate_mq.server import Server, ServerConfigError, ServerOptions
 from resonate_mq.stores.memory import MemoryStore
 from resonate_mq.stores.port import StoreUnavailableError
 from resonate_mq.transports.poll.hub import PollHub
-from tests.server.harness import FOREVER, FaultyStore, HttpCaller, Recorder, serving
+from tests.server.harness import FOREVER, FaultyStore, HttpCaller, Recorder, serving, turns
 from tests.support.eventually import eventually
 
 GROUP = "poll://any@g"
@@ -188,7 +188,7 @@ async def test_a_loop_that_ended_fails_readiness_by_name() -> None:
         for task in asyncio.all_tasks():
             if task.get_name() == "timers":
                 task.cancel()
-        await asyncio.sleep(0)
+        await turns(1)
         status, text = await call.get("/ready")
         assert (status, "timers loop has ended" in text) == (503, True)
 
@@ -281,7 +281,7 @@ async def test_a_graceful_stop_finishes_requests_and_ends_streams() -> None:
         request = asyncio.ensure_future(session.post(call.url + "/", data=body))
         await eventually(lambda: store.waiting_commits == 1)
         stopping = asyncio.ensure_future(server.aclose())
-        await asyncio.sleep(0)
+        await turns(1)
         store.gate.set()
         response = await request
         assert response.status == 200

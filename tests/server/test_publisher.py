@@ -10,7 +10,7 @@ from resonate_mq.server.publisher import publisher as publisher_module
 from resonate_mq.server.publisher import routes
 from resonate_mq.stores.memory import MemoryStore
 from resonate_mq.transports.port import Outcome
-from tests.server.harness import Caller, ManualClock, Recorder, running
+from tests.server.harness import Caller, ManualClock, Recorder, running, turns
 from tests.support.eventually import eventually
 
 GROUP = "rec://any@g"
@@ -49,7 +49,7 @@ async def test_a_hint_leaves_right_after_its_commit_and_no_timer_lies_between(
             for _ in range(5):  # turns of the loop, not time
                 if "p" in recorder.hinted():
                     break
-                await asyncio.sleep(0)
+                await turns(1)
             assert recorder.hinted() == ["warm", "p"]
 
 

@@ -13,8 +13,8 @@ from resonate_mq.server.window import TICK_MS, Window
 from resonate_mq.stores.memory import MemoryStore
 from resonate_mq.stores.port import StoreUnavailableError
 from resonate_mq.stores.sqlite import SqliteStore
-from tests.server.harness import Caller, FaultyStore, ManualClock, Recorder, running
-from tests.support.eventually import eventually
+from tests.server.harness import Caller, FaultyStore, ManualClock, Recorder, running, turns
+from tests.support.eventually import eventually, eventually_sync
 
 GROUP = "rec://any@g"
 
@@ -88,7 +88,7 @@ async def test_timers_beyond_the_window_come_in_when_it_moves() -> None:
         for _ in range(4):
             clock.now_ms += 50_001
             await call("promise.get", id="nothing")
-            await asyncio.sleep(0)
+            await turns(1)
         await eventually(lambda: is_settled(call, "far"))
 
 
@@ -209,9 +209,10 @@ async def test_a_pause_of_the_whole_process_costs_nobody_his_lease() -> None:
     async with running(None, Recorder(), debug=True) as call:
         await call.create("p", GROUP)
         await call.acquire("p", ttl=1_200)
-        time.sleep(2.0)  # noqa: ASYNC251 - the pause: nothing of the process runs, as under SIGSTOP
+        until = time.monotonic() + 2.0
+        eventually_sync(lambda: time.monotonic() > until)  # blocks: nothing of the process runs, as under SIGSTOP
         assert await stored_task(call, "p") == "acquired"
-        await asyncio.sleep(0.05)
+        await turns(50)
         assert await stored_task(call, "p") == "acquired"
 
         async def pending() -> bool:
