@@ -24,7 +24,7 @@ from resonate_mq.wiring import ConfigError, make_transport, sqlite_path
 
 PACKAGES = ("orjson", "pydantic", "aiohttp", "starlette", "uvicorn", "typer")
 OPTIONAL = {"aio_pika": ("aio-pika", "RabbitMQ", "amqp"), "uvloop": ("uvloop", "a faster event loop", "")}
-CONNECT_S = 8.0
+CONNECT_S = 5.0
 CLOCK_TOLERANCE_MS = 1000
 LOOK_EVERY_S = 0.05
 

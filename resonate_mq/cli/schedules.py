@@ -41,7 +41,7 @@ def create(
     from resonate_mq.protocol.requests import ScheduleCreate
 
     if (func is None) == (param is None):
-        usage("give --func NAME (with --arg), or --param JSON for promises that start nothing")
+        usage("give --func NAME (with --arg), or --param JSON for a param of your own")
     try:
         wire_cron = to_wire(cron)
     except ValueError as error:
@@ -50,10 +50,11 @@ def create(
     promise_tags = values.tags(tag or ())
 
     async def run(session: Session) -> dict[str, Any]:
-        payload = values.value(param, None, "--param")
-        if func is not None:
+        promise_tags.setdefault(names.TARGET, await address_of(session, target))
+        if func is None:
+            payload = values.value(param, None, "--param")
+        else:
             payload = call_param(func, arg or (), version)
-            promise_tags.setdefault(names.TARGET, await address_of(session, target))
             promise_tags.setdefault(names.KIND, "rpc")
             promise_tags.setdefault(names.FUNC, func)
         request = ScheduleCreate(schedule_id, wire_cron, promise_id, timeout_ms, payload, promise_tags)

@@ -49,10 +49,10 @@ def test_what_the_server_refuses_goes_to_stderr_with_exit_code_1(cli: Cli) -> No
         assert "Traceback" not in ran.err
 
 
-def test_promises_are_found_by_state_and_tag_and_paged(cli: Cli) -> None:
+def test_promises_are_found_by_state_and_tag_and_paged(cli: Cli, server: ServerProcess) -> None:
     for number in range(5):
-        cli("promises", "create", f"s-{number}", *FAR, "--tag", "set=search").json()
-    cli("promises", "resolve", "s-3").json()
+        server.call("promise.create", id=f"s-{number}", timeoutAt=2**52, tags={"set": "search"}, param={})
+    server.call("promise.settle", id="s-3", state="resolved")
     tagged = ("promises", "search", "--tag", "set=search")
     pending = cli(*tagged, "--state", "pending", "--json").json()
     assert [one["id"] for one in pending["promises"]] == ["s-0", "s-1", "s-2", "s-4"]

@@ -22,10 +22,10 @@ from resonate_mq.cli.output import CliError
 from resonate_mq.protocol import requests as r
 from resonate_mq.transports.port import TransportError
 
-LEASE_S = 3.0  # what a killed worker held is taken over after this long
+LEASE_S = 10.0  # the default: what a killed worker held is taken over after this long
 CONCURRENCY = 3  # slots of a worker
 LOOK_EVERY_S = 0.1
-PATIENCE_S = 60.0  # of the whole demo after which something is stuck
+PATIENCE_S = 120.0  # after this long something is stuck
 ANSWER_S = 1.0
 WORKER_KILL_AT = 0.3  # share of recorded steps
 SERVER_KILL_AT = 0.6
@@ -96,6 +96,9 @@ class Plot:
         await asyncio.gather(*(self._place(session, order) for order in self.orders))
         await self._kill_worker(session, processes, victim)
         await self._kill_server(session, processes, server)
+        await self._until(session, processes, self._only_struck_orders_left)
+        if any(one.state == "pending" for one in self._states):
+            self.view.tell("what is left was held by the killed worker: waiting for its leases to end")
         await self._until(session, processes, lambda: all(one.state != "pending" for one in self._states))
         return await load(session, self._interesting(), 100)
 
@@ -135,7 +138,9 @@ class Plot:
         await self._until(session, processes, lambda: self.steps_done >= share and bool(self._in_flight(victim.pid)))
         await self._kill(victim, WORKER, self._in_flight(victim.pid))
         victim.start()
-        self.view.tell(f"{victim.name} starts again as pid {victim.pid}; its leases end within {LEASE_S:g} s")
+        self.view.tell(
+            f"{victim.name} starts again as pid {victim.pid}; the dead one's leases end within {LEASE_S:g} s"
+        )
 
     async def _kill_server(self, session: Session, processes: Sequence[Process], server: Process) -> None:
         share = self._share(SERVER_KILL_AT)
@@ -200,6 +205,10 @@ class Plot:
             for key, entry in latest.items()
             if pid in (None, entry.pid) and self._records.get(key, {}).get("state") != "resolved"
         ]
+
+    def _only_struck_orders_left(self) -> bool:
+        struck = {key.rpartition(".")[0] for key in self.struck[0]}
+        return all(one.state != "pending" or one.id in struck for one in self._states)
 
     def taken_over_s(self) -> float:
         """Return the seconds from the worker's kill until the last of its steps in flight was done elsewhere."""
