@@ -91,6 +91,9 @@ class AmqpConsumer:
                 self._now(await session.run())
             except TransportError as error:
                 self._now(str(error))
+            except Exception as error:  # boundary: a bug must not end this loop in silence
+                logger.exception("consumer failed", extra={"group": self.subscription.group})
+                self._now(f"queue '{self.queue}': {type(error).__name__}: {error}")
             finally:
                 self._session = None
                 self._gate.take_waiting()  # the broker delivers them again

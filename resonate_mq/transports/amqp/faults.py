@@ -23,10 +23,10 @@ def connection_error(error: BaseException, shown: str) -> TransportError:
         return TransportConfigError(
             f"broker {shown} refuses the login: {text}; check user, password and the user's rights on the vhost"
         )
-    if "NOT_ALLOWED" in text:
+    if "NOT_ALLOWED" in text or "Connection.OpenOk" in text:  # the driver keeps the broker's own words from us here
         return TransportConfigError(
-            f"broker {shown} refuses the vhost: {text}; create it (rabbitmqctl add_vhost) or grant rights on it "
-            "(rabbitmqctl set_permissions)"
+            f"broker {shown} refuses the vhost: it does not exist or this user has no rights on it; create it "
+            "(rabbitmqctl add_vhost) or grant rights (rabbitmqctl set_permissions -p VHOST USER ...)"
         )
     if isinstance(error, ssl.SSLError):
         return TransportConfigError(

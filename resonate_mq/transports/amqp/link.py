@@ -81,8 +81,10 @@ class Link:
                 continue
             backoff.reset()
             try:
-                reason = await self._watch(connection.transport.connection)  # type: ignore[union-attr]
-                self._down(reason)
+                self._down(await self._watch(connection.transport.connection))  # type: ignore[union-attr]
+            except Exception as error:  # boundary: a bug must not end this loop in silence
+                logger.exception("watching the broker failed", extra={"purpose": self._purpose})
+                self._down(f"broker {self._address.shown}: {type(error).__name__}: {error}")
             finally:
                 self._connection = None
                 self._part(connection)

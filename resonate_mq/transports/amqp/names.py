@@ -4,6 +4,7 @@ Names stay readable: letters, digits and `-_.` stand for themselves, other bytes
 What would exceed the 255 bytes of AMQP is hashed under a prefix that no readable name has.
 """
 
+from functools import lru_cache
 from hashlib import blake2b
 
 GROUP_PREFIX = "resonate.q."
@@ -24,12 +25,14 @@ def escape(name: str) -> str:
     return "".join(chr(byte) if byte in _PLAIN else f"+{byte:02X}" for byte in raw)
 
 
+@lru_cache(maxsize=10_000)
 def queue_of(group: str) -> str:
     """Return the queue of a group's anycast messages."""
     name = GROUP_PREFIX + escape(group)
     return name if len(name) <= MAX_NAME_BYTES else HASHED_PREFIX + _digest(group)
 
 
+@lru_cache(maxsize=10_000)
 def unicast_key(group: str, pid: str) -> str:
     """Return the routing key of one process on the unicast exchange."""
     key = f"{escape(group)}/{escape(pid)}"

@@ -5,6 +5,7 @@ Every message is reported exactly once: by the broker's word, when it took too l
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from urllib.parse import unquote
@@ -20,6 +21,8 @@ from resonate_mq.transports.amqp.names import DEAD_QUEUE, UNICAST_EXCHANGE, mess
 from resonate_mq.transports.amqp.options import AmqpOptions
 from resonate_mq.transports.amqp.topology import declare_queue, declare_unicast
 from resonate_mq.transports.port import Outcome, Outgoing, Report, TransportError
+
+logger = logging.getLogger(__name__)
 
 MAX_MESSAGE_BYTES = 16_000_000  # below the 16 MiB that RabbitMQ 4 takes unless told otherwise
 REOPEN_S = 0.05
@@ -42,7 +45,14 @@ class AmqpPublisher:
         self._ready = ready
         self._session: _Session | None = None
         self._ttl = str(round(options.message_ttl_s * 1000))
-        self.trouble = ""
+        self._trouble = ""
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing can be published now; empty when it can."""
+        if self._session is not None:
+            return ""
+        return self._link.trouble or self._trouble or "the channel for publishing is not open yet"
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator["AmqpPublisher"]:
@@ -63,7 +73,7 @@ class AmqpPublisher:
         """See the port."""
         session = self._session
         for outgoing in batch:
-            problem = self._problem(outgoing) if session is not None else self._link.trouble or "not connected yet"
+            problem = self._problem(outgoing) if session is not None else self.trouble
             if session is None or problem:
                 report(outgoing, Outcome.FAILED, problem)
                 continue
@@ -153,8 +163,12 @@ class AmqpPublisher:
             try:
                 await self._serve(connection)
             except TransportError as error:
-                self.trouble = str(error)
+                self._trouble = str(error)
                 # the link tells when the connection is of use again; a refusal by itself is not asked for in a loop
+                await asyncio.sleep(self._options.retry_cap_s)
+            except Exception as error:  # boundary: a bug must not end this loop in silence
+                logger.exception("publishing failed")
+                self._trouble = f"{type(error).__name__}: {error}"
                 await asyncio.sleep(self._options.retry_cap_s)
 
     async def _serve(self, connection: AbstractConnection) -> None:
@@ -164,7 +178,7 @@ class AmqpPublisher:
             await declare_unicast(channel, rpc_s)
         window = ConfirmWindow(channel, self._options.window, self._options.confirm_s)
         session = self._session = _Session(connection, window, self._options)
-        self.trouble = ""
+        self._trouble = ""
         self._link.on_down.add(session.link_down)
         try:
             self._ready("")

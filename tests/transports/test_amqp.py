@@ -1,0 +1,213 @@
+"""What is particular to RabbitMQ: topology, rights, URLs, alarms, TLS."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+import aio_pika
+import pytest
+
+from resonate_mq.protocol.addresses import parse_address
+from resonate_mq.protocol.messages import Execute, Hint, encode_message
+from resonate_mq.transports.amqp import AmqpTransport
+from resonate_mq.transports.port import Delivery, Outcome, Outgoing, Subscription
+from tests.support.eventually import eventually
+from transports.rabbitmq.launcher import RabbitNode
+
+pytestmark = pytest.mark.broker
+
+KNOWN = frozenset({"amqp"})
+
+
+class Worker:
+    def __init__(self, group: str, credits: int = 10) -> None:
+        self.tasks: list[str] = []
+        self.states: list[tuple[bool, str]] = []
+        self.subscription = Subscription(
+            group=group,
+            pid="p1",
+            credits=credits,
+            on_delivery=self._take,
+            on_state=lambda flowing, reason: self.states.append((flowing, reason)),
+        )
+
+    def _take(self, delivery: Delivery) -> None:
+        assert isinstance(delivery.message, Execute)
+        self.tasks += [hint.task_id for hint in delivery.message.hints]
+        delivery.ack()
+
+    @property
+    def trouble(self) -> str:
+        return self.states[-1][1] if self.states else ""
+
+
+def message(address: str, task_id: str = "t1") -> Outgoing:
+    hints = (Hint(task_id, 1),)
+    return Outgoing(parse_address(address, KNOWN), encode_message(Execute("s", None, hints)), f"{task_id}:1", 1, hints)
+
+
+async def published(transport: AmqpTransport, outgoing: Outgoing, within_s: float = 15) -> tuple[Outcome, str]:
+    reports: list[tuple[Outcome, str]] = []
+    await transport.publish([outgoing], lambda _, outcome, reason: reports.append((outcome, reason)))
+    await eventually(lambda: reports, within_s)
+    return reports[0]
+
+
+@asynccontextmanager
+async def opened(url: str) -> AsyncIterator[AmqpTransport]:
+    transport = AmqpTransport("amqp", url)
+    async with transport.open():
+        await eventually(lambda: transport.healthy()[0], 15, message="the broker is connected")
+        yield transport
+
+
+async def declare(url: str, name: str, **arguments: object) -> None:
+    async with await aio_pika.connect(url) as connection:
+        channel = await connection.channel()
+        await channel.declare_queue(name, durable=True, arguments=arguments or None)  # type: ignore[arg-type]
+
+
+async def test_a_queue_of_another_kind_is_named_with_what_was_found_and_what_to_do(amqp_url: str) -> None:
+    await declare(amqp_url, "resonate.q.mismatch")  # classic
+    worker = Worker("mismatch")
+    async with opened(amqp_url) as transport, transport.subscribe(worker.subscription):
+        await eventually(lambda: "resonate.q.mismatch" in worker.trouble, 15)
+        outcome, reason = await published(transport, message("amqp://any@mismatch"))
+        assert outcome is Outcome.FAILED
+        for text in (reason, worker.trouble, transport.healthy()[1]):
+            assert "'resonate.q.mismatch'" in text
+            assert "quorum" in text
+            assert "classic" in text
+            assert "delete_queue" in text
+        other = await published(transport, message("amqp://any@mismatch-not"))
+        assert other == (Outcome.CONFIRMED, ""), "one bad queue must not harm another"
+
+
+async def test_a_classic_queue_is_used_when_the_url_says_so(amqp_url: str) -> None:
+    await declare(amqp_url, "resonate.q.fast")
+    worker = Worker("fast")
+    async with opened(f"{amqp_url}?queue_type=classic") as transport, transport.subscribe(worker.subscription):
+        assert await published(transport, message("amqp://any@fast")) == (Outcome.CONFIRMED, "")
+        await eventually(lambda: worker.tasks == ["t1"], 15)
+
+
+async def test_a_raw_destination_is_a_queue_of_that_name_and_never_made_by_us(amqp_url: str) -> None:
+    async with opened(amqp_url) as transport:
+        outcome, reason = await published(transport, message("amqp://foreign%20queue%2F1"))
+        assert (outcome, "'foreign queue/1'" in reason) == (Outcome.NO_CONSUMER, True), reason
+        await declare(amqp_url, "foreign queue/1")
+        assert await published(transport, message("amqp://foreign%20queue%2F1", "raw")) == (Outcome.CONFIRMED, "")
+    async with await aio_pika.connect(amqp_url) as connection:
+        channel = await connection.channel()
+        queue = await channel.get_queue("foreign queue/1")
+        found = await queue.get()
+        await found.ack()
+        assert found.message_id == "raw:1"
+        assert found.delivery_mode == aio_pika.DeliveryMode.PERSISTENT
+        assert found.expiration == 600.0
+        await queue.delete()
+
+
+async def test_vhost_user_and_password_may_contain_anything(own_rabbit: RabbitNode) -> None:
+    vhost, user, password = "a/b c%", "us:er@x", "p@ss/w:rd?#é"
+    for command in (
+        ["add_vhost", vhost],
+        ["add_user", user, password],
+        ["set_permissions", "-p", vhost, user, ".*", ".*", ".*"],
+    ):
+        await asyncio.to_thread(own_rabbit.ctl, *command)
+    quoted = [quote(part, safe="") for part in (user, password, vhost)]
+    url = f"amqp://{quoted[0]}:{quoted[1]}@127.0.0.1:{own_rabbit.port}/{quoted[2]}"
+    worker = Worker("g")
+    async with opened(url) as transport, transport.subscribe(worker.subscription):
+        assert await published(transport, message("amqp://any@g")) == (Outcome.CONFIRMED, "")
+        await eventually(lambda: worker.tasks == ["t1"], 15)
+        assert quoted[1] not in transport.shown_url
+
+
+async def test_a_missing_vhost_is_explained(own_rabbit: RabbitNode) -> None:
+    transport = AmqpTransport("amqp", f"amqp://guest:guest@127.0.0.1:{own_rabbit.port}/nowhere")
+    async with transport.open():
+        await eventually(lambda: "refuses the vhost" in transport.healthy()[1], 15)
+        assert "add_vhost" in transport.healthy()[1]
+        assert "nowhere" in transport.healthy()[1]
+
+
+async def test_without_the_right_to_declare_an_existing_queue_is_used_and_a_missing_one_explained(
+    own_rabbit: RabbitNode,
+) -> None:
+    await asyncio.to_thread(own_rabbit.ctl, "add_user", "modest", "secret")
+    rights = ["-p", "/", "modest", r"^(amq\.gen.*|resonate\.uni)$", ".*", ".*"]
+    await asyncio.to_thread(own_rabbit.ctl, "set_permissions", *rights)
+    await declare(own_rabbit.url, "resonate.q.made-by-operator", **{"x-queue-type": "quorum"})
+    worker = Worker("made-by-operator")
+    url = f"amqp://modest:secret@127.0.0.1:{own_rabbit.port}/"
+    async with opened(url) as transport, transport.subscribe(worker.subscription):
+        assert await published(transport, message("amqp://any@made-by-operator")) == (Outcome.CONFIRMED, "")
+        await eventually(lambda: worker.tasks == ["t1"], 15)
+        outcome, reason = await published(transport, message("amqp://any@not-there"))
+        assert outcome is Outcome.FAILED
+        assert "resonate.q.not-there" in reason
+        assert "set_permissions" in reason
+
+
+async def test_a_broker_in_alarm_is_reported_and_its_connection_kept(own_rabbit: RabbitNode) -> None:
+    async with opened(own_rabbit.url) as transport:
+        assert (await published(transport, message("amqp://any@alarm")))[0] is Outcome.CONFIRMED
+        await asyncio.to_thread(own_rabbit.ctl, "set_vm_memory_high_watermark", "0.00001")
+        try:
+            outcome, _ = await published(transport, message("amqp://any@alarm"))
+            assert outcome is Outcome.FAILED
+            await eventually(lambda: "alarm" in transport.healthy()[1], 15)
+        finally:
+            await asyncio.to_thread(own_rabbit.ctl, "set_vm_memory_high_watermark", "0.4")
+        await eventually(lambda: transport.healthy()[0], 15)
+        assert (await published(transport, message("amqp://any@alarm")))[0] is Outcome.CONFIRMED
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A self-signed certificate for 127.0.0.1 with its key, in one file."""
+    path = tmp_path / "broker.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "9",
+         "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1",
+         "-keyout", path, "-out", tmp_path / "cert"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    path.write_bytes(path.read_bytes() + (tmp_path / "cert").read_bytes())
+    return path
+
+
+async def test_amqps_checks_the_certificate_of_the_broker(amqp_url: str, certificate: Path) -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate)
+    port = int(amqp_url.rpartition("@")[2].rpartition("/")[0].rpartition(":")[2])
+
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", port)
+
+        async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+            while data := await source.read(2**16):
+                sink.write(data)
+            sink.close()
+
+        await asyncio.gather(pump(reader, far_writer), pump(far_reader, writer), return_exceptions=True)
+
+    terminator = await asyncio.start_server(forward, "127.0.0.1", 0, ssl=context)
+    base = f"amqps://guest:guest@127.0.0.1:{terminator.sockets[0].getsockname()[1]}/"
+    worker = Worker("tls")
+    async with opened(f"{base}?cafile={certificate}") as transport, transport.subscribe(worker.subscription):
+        assert await published(transport, message("amqp://any@tls")) == (Outcome.CONFIRMED, "")
+        await eventually(lambda: worker.tasks == ["t1"], 15)
+    stranger = AmqpTransport("amqp", base)
+    async with stranger.open():
+        await eventually(lambda: "ertificate" in stranger.healthy()[1], 15)
+        assert not stranger.healthy()[0]
+    terminator.close()
