@@ -53,7 +53,7 @@ class Opened:
 
     Attributes:
         worker: None for a pure client.
-        transports: where unblocks may come from, the preferred one last.
+        addresses: where unblocks may come from and our address there, the preferred one last.
         overrides: options of calls started and executed here, by promise id, while they are waited for.
         description: one line for the log.
     """
@@ -63,8 +63,7 @@ class Opened:
     routing: Routing
     pid: str
     description: str
-    transports: Sequence[ConsumingTransport]
-    group: str
+    addresses: Sequence[tuple[ConsumingTransport, str]]
     worker: Worker | None = None
     overrides: dict[str, Options] = field(default_factory=dict)
 
@@ -80,9 +79,9 @@ class Opened:
             TransportError: the server does not answer.
         """
         facts = await self.requester.facts()
-        for transport in reversed(self.transports):
-            if transport is self.transports[0] or (transport.name in facts.transports and transport.healthy()[0]):
-                self.listeners.address = transport.unicast(self.group, self.pid)
+        for transport, address in reversed(self.addresses):
+            if transport is self.addresses[0][0] or (transport.name in facts.transports and transport.healthy()[0]):
+                self.listeners.address = address
                 return
 
 
@@ -111,8 +110,7 @@ async def open_site(site: Site) -> AsyncIterator[Opened]:
             routing=routing,
             pid=site.pid,
             description=ends.description,
-            transports=ends.transports,
-            group=settings.group,
+            addresses=[(one, one.unicast(settings.group, site.pid)) for one in ends.transports],
         )
         by_server = ListenersByServer({requester: listeners})
         if settings.worker:

@@ -1,10 +1,10 @@
 """From what users write as a target to an address (D35): an address, a group, or nothing for the own group."""
 
-from collections.abc import Callable
-
 from resonate_mq.protocol.addresses import ALWAYS_VALID, format_address, parse_address
 from resonate_mq.protocol.errors import InvalidRequestError
-from resonate_mq.transports.api.requester import Requester
+from resonate_mq.transports.api.requester import Requester, ServerFacts
+
+REMEMBERED = 10_000  # resolved targets; more of them are resolved anew
 
 
 class Routing:
@@ -29,6 +29,8 @@ class Routing:
         self._consumed = consumed
         self._everything_here = everything_here
         self._own: tuple[str, str] | None = None
+        self._resolved: dict[str, str] = {}
+        self._resolved_for: ServerFacts | None = None
 
     async def address(self, target: str | None) -> str:
         """Return the address of a target, asking the server for its default transport if that is unknown.
@@ -51,13 +53,16 @@ class Routing:
             return self._everything_here
         if target is None:
             return self._own_address()
-        if "://" not in target:
-            return format_address(self._requester.known.default_transport, "any", target)
-        try:
-            parse_address(target, frozenset(self._requester.known.transports) | ALWAYS_VALID, "target")
-        except InvalidRequestError as error:
-            raise ValueError(error.message) from error
-        return target
+        known = self._requester.known
+        if self._resolved_for is not known:  # another server, or its first answer
+            self._resolved_for = known
+            self._resolved.clear()
+        address = self._resolved.get(target)
+        if address is None:
+            if len(self._resolved) >= REMEMBERED:
+                self._resolved.clear()
+            address = self._resolved[target] = _address_of(target, known)
+        return address
 
     def _own_address(self) -> str:
         """Return the own group's address on a transport we listen to, the server's default one if possible."""
@@ -70,4 +75,11 @@ class Routing:
         return self._own[1]
 
 
-Resolve = Callable[[str | None], str]
+def _address_of(target: str, known: ServerFacts) -> str:
+    if "://" not in target:
+        return format_address(known.default_transport, "any", target)
+    try:
+        parse_address(target, frozenset(known.transports) | ALWAYS_VALID, "target")
+    except InvalidRequestError as error:
+        raise ValueError(error.message) from error
+    return target
