@@ -27,6 +27,24 @@ def preload(state: State, promise: Promise, now_ms: int, *, children: bool) -> l
     return [one.wire_at(now_ms) for one in state.branch(branch) if one is not promise]
 
 
+def preload_members(state: State, promise: Promise, now_ms: int, *, children: bool) -> dict[str, Any]:
+    """Return the members `preload` and, only where a children preload was capped, `truncated`: true.
+
+    A worker that is told so asks for what it does not find, instead of taking it for not recorded.
+    """
+    records = preload(state, promise, now_ms, children=children)
+    if children and _is_capped(state, promise, len(records)):
+        return {"preload": records, "truncated": True}
+    return {"preload": records}
+
+
+def _is_capped(state: State, promise: Promise, given: int) -> bool:
+    family = state.family(promise.tags.get(tags.BRANCH) or promise.id)
+    others = sum(one is not promise for one in family)
+    # a store loads no more of a family than the cap: a full one may have had more
+    return given < others or others >= PRELOAD_MAX_RECORDS - 1
+
+
 def _capped(promises: list[Promise], now_ms: int) -> list[dict[str, Any]]:
     records: list[dict[str, Any]] = []
     room = PRELOAD_MAX_BYTES

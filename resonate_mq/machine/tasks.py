@@ -3,7 +3,7 @@
 from typing import Any
 
 from resonate_mq.machine import promises
-from resonate_mq.machine.preload import preload
+from resonate_mq.machine.preload import preload, preload_members
 from resonate_mq.machine.rules import STALL_LIMIT
 from resonate_mq.machine.settlement import enter_pending, expire, leave, settle
 from resonate_mq.machine.state import State
@@ -69,10 +69,10 @@ def create(request: TaskCreate, state: State, now_ms: int) -> Reply:
             _take(task, request, now_ms)
         elif task.state != FULFILLED and not _is_repeat(task, request):
             return Reply(409, "Already exists")
-    records = []
-    if task.state == ACQUIRED:
-        records = [] if _is_first(request, task) else preload(state, promise, now_ms, children=request.children)
-    return Reply(200, {"task": task.wire(promise.id), "promise": promise.wire(), "preload": records})
+    records: dict[str, Any] = {"preload": []}
+    if task.state == ACQUIRED and not _is_first(request, task):
+        records = preload_members(state, promise, now_ms, children=request.children)
+    return Reply(200, {"task": task.wire(promise.id), "promise": promise.wire(), **records})
 
 
 def acquire(request: TaskAcquire, state: State, now_ms: int) -> Reply:
@@ -89,8 +89,10 @@ def acquire(request: TaskAcquire, state: State, now_ms: int) -> Reply:
         _take(task, request, now_ms)
     elif not (_is_repeat(task, request) and task.version == request.version + 1):
         return Reply(409, "Task is not pending")
-    records = [] if _is_first(request, task) else preload(state, promise, now_ms, children=request.children)
-    return Reply(200, {"task": task.wire(promise.id), "promise": promise.wire(), "preload": records})
+    records: dict[str, Any] = {"preload": []}
+    if not _is_first(request, task):
+        records = preload_members(state, promise, now_ms, children=request.children)
+    return Reply(200, {"task": task.wire(promise.id), "promise": promise.wire(), **records})
 
 
 def _take(task: Task, request: TaskAcquire | TaskCreate, now_ms: int) -> None:
@@ -181,7 +183,7 @@ def suspend(request: TaskSuspend, state: State, now_ms: int) -> Reply:
     task.stalls = 0
     task.resumes = ()
     if any(one.state != PENDING for one in present):
-        return Reply(300, {"preload": preload(state, promise, now_ms, children=request.children)})
+        return Reply(300, preload_members(state, promise, now_ms, children=request.children))
     for one in present:
         promises.await_promise(state, one, promise)
     leave(task, SUSPENDED)

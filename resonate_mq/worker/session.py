@@ -28,7 +28,7 @@ class HeldTask:
         park: told when the execution only waits for a retry (True), and when it works again (False).
     """
 
-    __slots__ = ("_park", "_parked", "_served", "id", "lease", "pid", "promise", "records", "version")
+    __slots__ = ("_park", "_parked", "_served", "id", "lease", "pid", "promise", "records", "truncated", "version")
 
     def __init__(
         self, served: Served, pid: str, data: dict[str, Any], lease: Lease, park: Callable[[bool], None]
@@ -45,6 +45,7 @@ class HeldTask:
         """The task was acquired once more: continue under its new version."""
         self.version: int = data["task"]["version"]
         self.records: Sequence[dict[str, Any]] = data.get("preload") or ()
+        self.truncated = bool(data.get("truncated"))
         self.lease = lease
 
     @property

@@ -189,3 +189,28 @@ async def test_two_executions_share_an_explicit_id() -> None:
     await world.work()
     assert world.result("a") == world.result("b")
     assert sum(RUNS.values()) == 1
+
+
+@pytest.mark.parametrize("body", [five, five_async, tree])
+async def test_a_truncated_preload_costs_questions_and_no_second_run(
+    body: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("resonate_mq.machine.preload.PRELOAD_MAX_BYTES", 800)
+    world = World(resident=False)
+    world.registry.add(leaf)
+    world.begin("x", body)
+    for _ in range(12):
+        promise = world.promises["x"]
+        assert promise is not None
+        if promise.state != "pending":
+            break
+        if promise.task is None or promise.task.state != "pending":
+            await world.work_only("x.3")
+            continue
+        try:
+            await world.take("x", die_after=6)
+        except Killed:
+            world.apply_release("x")
+    await world.work()
+    assert (world.record("x") or {})["state"] == "resolved"
+    assert set(RUNS.values()) == {1}

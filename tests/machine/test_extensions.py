@@ -153,8 +153,12 @@ def test_a_children_preload_is_capped_by_count_and_bytes(monkeypatch: pytest.Mon
         bench.create(f"a.{number}", branch="a")
     bench.settle("a.0")
     head = {"resonate-mq:preload": "children"}
+    assert "truncated" not in bench.suspend("a", 1, "a.0", **head).data
+    monkeypatch.setattr("resonate_mq.machine.preload.PRELOAD_MAX_RECORDS", 6)
+    assert bench.suspend("a", 1, "a.0", **head).data["truncated"]  # a store gives no more than the cap
     monkeypatch.setattr("resonate_mq.machine.preload.PRELOAD_MAX_RECORDS", 3)
-    assert len(bench.suspend("a", 1, "a.0", **head).data["preload"]) == 3
+    capped = bench.suspend("a", 1, "a.0", **head).data
+    assert (len(capped["preload"]), capped["truncated"]) == (3, True)
     monkeypatch.setattr("resonate_mq.machine.preload.PRELOAD_MAX_BYTES", 600)
     assert len(bench.suspend("a", 1, "a.0", **head).data["preload"]) == 2
 

@@ -224,7 +224,7 @@ class World:
         session.die_after = die_after
         if held is not None and die_after is None:
             execution, old = held
-            old.version, old.die_after = session.version, None
+            old.version, old.die_after, old.truncated = session.version, None, session.truncated
             outcome = await execution.resume(session.version, session.records)
         else:
             execution = Execution(session, self.environment)
@@ -296,6 +296,7 @@ class MachineSession:
         self.version: int = acquired["task"]["version"]
         self.promise: dict[str, Any] = acquired["promise"]
         self.records: Sequence[dict[str, Any]] = acquired["preload"]
+        self.truncated = bool(acquired.get("truncated"))
         self.capabilities = world.profile.extensions
         self.pid = "w1"
         self.die_after: int | None = None

@@ -47,4 +47,4 @@ async def settle_claim(caller: Caller, operation: Operation, replies: list[Reply
     promise = await caller.call(r.PromiseGet(task_id), deadline_s=left_s)
     if not promise.ok:
         return None
-    return Reply(200, {"task": task, "promise": promise.data["promise"], "preload": []})
+    return Reply(200, {"task": task, "promise": promise.data["promise"], "preload": [], "truncated": True})

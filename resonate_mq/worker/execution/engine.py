@@ -37,6 +37,7 @@ class ExecutionEngine:
     Attributes:
         steps: by promise id; settled ones stay, a retried generator meets them again.
         cache: records of the preload no step has claimed yet.
+        truncated: the preload may lack records: a step that is not found is asked for before it is run.
         leased: False from the moment a suspend is sent until the task is held again.
         verdict: an error that ends the whole execution whatever its bodies want (divergence, deadlock).
         result: outcome of the root function once it ended.
@@ -65,6 +66,7 @@ class ExecutionEngine:
         self._draining = False
         self._parked: list[Callable[[], None]] = []
         self._long_waits = 0
+        self.truncated = session.truncated
         self._records = "promise.record" in session.capabilities
         self._preload = "preload" in session.capabilities
         self._early: set[Step] = set()
@@ -75,7 +77,12 @@ class ExecutionEngine:
     @property
     def stopped(self) -> bool:
         """Tell whether no body may go on."""
-        return self.lost is not None or self.verdict is not None or self.result is not None
+        return self.broken or self.result is not None
+
+    @property
+    def broken(self) -> bool:
+        """Tell whether the bodies are of no use any more."""
+        return self.lost is not None or self.verdict is not None
 
     @property
     def busy(self) -> bool:
@@ -279,8 +286,8 @@ class ExecutionEngine:
         step.durable = command.opts.durable is not False
         if record is not None:
             self._join_or_run(step, record, owner, command)
-        elif command.opts.id is not None and step.durable:
-            # somebody else may have made it, and may be running it: look before running (D9)
+        elif step.durable and not command.inline and (command.opts.id is not None or self.truncated):
+            # somebody else may have made it, and may be running it, or its record was left out: look first (D9, D10)
             self._local[step.id] = (owner, command)
             step.known = Known.QUEUED
             owner.ensure_created()

@@ -72,7 +72,7 @@ class Execution:
                 discards them and replays (D24).
             records: the preload of that acquire.
         """
-        resident = version == self._version + 1 and not self._engine.stopped
+        resident = version == self._version + 1 and not self._engine.broken
         self._version = version
         self._records = records
         if not resident:
@@ -101,7 +101,9 @@ class Execution:
             if outcome is None:
                 outcome = await self._loop()
         except TransportError as error:
-            outcome = Released(reason=f"server unreachable: {error}", delay_s=None, counted=False)
+            reason = f"server unreachable: {error}"
+            lost = self._session.is_lost()
+            outcome = Lost(reason=reason) if lost else Released(reason=reason, delay_s=None, counted=False)
         except asyncio.CancelledError:
             raise
         except Exception as error:  # the boundary of one task: a fault here must not harm the others
@@ -158,6 +160,7 @@ class Execution:
 
     def _continue(self) -> Outcome | None:
         engine = self._engine
+        engine.truncated = engine.truncated or self._session.truncated
         engine.regain()
         self._look_again(self._records)
         return None
@@ -303,11 +306,12 @@ class Execution:
     def _suspended(self, request: TaskSuspend, reply: Reply) -> Outcome | None:
         engine = self._engine
         if reply.status == 300:
+            engine.truncated = engine.truncated or bool(reply.data.get("truncated"))
             self._look_again(reply.data["preload"])
             return None
         if reply.status != 200:
             return self._broken("task.suspend", reply)
-        return Suspended(resident=self._environment.resident and not engine.stopped, awaited=request.awaited)
+        return Suspended(resident=self._environment.resident and not engine.broken, awaited=request.awaited)
 
     def _broken(self, kind: str, reply: Reply) -> Outcome:
         """Return the end that a refusal of this whole task means."""

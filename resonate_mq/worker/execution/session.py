@@ -14,7 +14,8 @@ class Session(Protocol):
         id: of the task and its promise.
         version: the version acquire answered; every fence carries it.
         promise: the task's PromiseRecord (wire dict).
-        records: the preload of the acquire (wire dicts); may be incomplete.
+        records: the preload of the acquire (wire dicts).
+        truncated: whether `records` may lack some: what is not found is asked for then, before it is run.
         capabilities: extensions the server announced, names of `protocol.parse.EXTENSIONS`.
         pid: of this process.
     """
@@ -30,6 +31,9 @@ class Session(Protocol):
 
     @property
     def records(self) -> Sequence[dict[str, Any]]: ...
+
+    @property
+    def truncated(self) -> bool: ...
 
     @property
     def capabilities(self) -> frozenset[str]: ...
