@@ -169,7 +169,8 @@ class HttpPush:
                 else:
                     reason = f"{shown} answered {response.status}: {await _beginning(response)}"
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            reason = f"{shown}: {mask_secrets(str(error)) or type(error).__name__}"
+            cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+            reason = f"{shown}: {mask_secrets(str(cause)) or type(cause).__name__}"
         finally:
             report(outgoing, outcome, reason)
 
