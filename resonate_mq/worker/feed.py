@@ -27,7 +27,8 @@ class Feed:
         self._options = options
         self._full = options.concurrency + look_ahead
         self._counts_held = transport.guarantees.counts_held
-        self._wanted = self._full
+        self._wanted = self._applied = self._full
+        self._returning: list[Delivery] = []
         self._changed = asyncio.Event()
         self._connected_before = False
         self.address = transport.unicast(options.group, options.pid)
@@ -35,7 +36,7 @@ class Feed:
 
     @asynccontextmanager
     async def open(
-        self, on_delivery: Callable[[Delivery], None], reconnected: Callable[[], None]
+        self, on_delivery: Callable[[Feed, Delivery], None], reconnected: Callable[[], None]
     ) -> AsyncIterator[Feed]:
         """Subscribe while the scope lasts."""
 
@@ -53,7 +54,7 @@ class Feed:
             group=self._options.group,
             pid=self._options.pid,
             credits=self._full,
-            on_delivery=on_delivery,
+            on_delivery=lambda delivery: on_delivery(self, delivery),
             on_state=on_state,
         )
         async with (
@@ -78,21 +79,24 @@ class Feed:
         if self._wanted == 0 or credits >= 2 * self._wanted or (credits > self._wanted and 2 * free >= size):
             self.want(credits)
 
+    def give_back(self, delivery: Delivery) -> None:
+        """Return a message to the broker, once what was asked of the flow is done: it must not come straight back."""
+        if self._wanted == self._applied:
+            delivery.give_back()
+        else:
+            self._returning.append(delivery)
+
     async def _apply(self, consumer: Consumer) -> None:
-        applied = self._full
         while True:
             await self._changed.wait()
             self._changed.clear()
-            wanted = self._wanted
-            if wanted == applied:
-                continue
-            try:
-                if wanted:
-                    await consumer.resume(wanted)
-                else:
-                    await consumer.pause()
-            except TransportError as error:
-                # a connection that is gone delivers nothing, and comes back with what was asked for last
-                logger.debug("flow not changed: %s", error)
-                continue
-            applied = wanted
+            while self._applied != (wanted := self._wanted):
+                try:
+                    await (consumer.resume(wanted) if wanted else consumer.pause())
+                except TransportError as error:
+                    # a connection that is gone delivers nothing, and comes back with what was asked for last
+                    logger.debug("flow not changed: %s", error)
+                self._applied = wanted
+            returning, self._returning = self._returning, []
+            for delivery in returning:
+                delivery.give_back()

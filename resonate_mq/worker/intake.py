@@ -34,9 +34,10 @@ class Arrival:
     of it found no slot or no answer. A pack that was partly acquired loses only a 409 when it comes again.
     """
 
-    __slots__ = ("_delivery", "_failed", "_open", "returned")
+    __slots__ = ("_delivery", "_failed", "_feed", "_open", "returned")
 
-    def __init__(self, delivery: Delivery, hints: int) -> None:
+    def __init__(self, feed: Feed, delivery: Delivery, hints: int) -> None:
+        self._feed = feed
         self._delivery = delivery
         self._open = hints
         self._failed = False
@@ -60,7 +61,7 @@ class Arrival:
         """Return the message to the broker, whatever still waits of it."""
         if not self.returned:
             self.returned = True
-            self._delivery.give_back()
+            self._feed.give_back(self._delivery)
 
 
 class _Waiting(NamedTuple):
@@ -122,9 +123,7 @@ class Intake:
     def close(self) -> None:
         """Take no more hints; give back what waits. Unblocks still come until the scope ends."""
         self._closed = True
-        self._return_waiting()
-        for feed in self._feeds:
-            feed.want(0)
+        self._stop()
 
     def slot_freed(self) -> None:
         """Start what waits, then let deliveries flow again."""
@@ -141,9 +140,7 @@ class Intake:
             self._adjust()
             return
         self._away.add(served)
-        self._return_waiting()
-        for feed in self._feeds:
-            feed.want(0)
+        self._stop()
 
     def troubles(self) -> list[str]:
         """Return why subscriptions do not flow, for people."""
@@ -162,26 +159,26 @@ class Intake:
     def _look_ahead(self) -> int:
         return max(1, self._options.concurrency // 4)
 
-    def _on_delivery(self, delivery: Delivery) -> None:
+    def _on_delivery(self, feed: Feed, delivery: Delivery) -> None:
         message = delivery.message
         if isinstance(message, Unblock):
             self._unblocked(message)
             delivery.ack()
             return
-        self._take(delivery, message)
-
-    def _take(self, delivery: Delivery, message: Execute) -> None:
-        self._counters.add("hints", by=len(message.hints))
         if self._closed:
-            delivery.give_back()
+            feed.give_back(delivery)
             return
+        self._take(feed, delivery, message)
+
+    def _take(self, feed: Feed, delivery: Delivery, message: Execute) -> None:
+        self._counters.add("hints", by=len(message.hints))
         served = self._route(message.store_id)
         if isinstance(served, str):
             self._counters.add("refused")
             logger.warning("hint refused: %s", served, extra={"task_id": message.hints[0].task_id})
             delivery.reject(served)
             return
-        arrival = Arrival(delivery, len(message.hints))
+        arrival = Arrival(feed, delivery, len(message.hints))
         waits = False
         for hint in message.hints:
             if served.is_duplicate(hint.task_id, hint.version):
@@ -199,14 +196,14 @@ class Intake:
     def _out_of_patience(self, arrival: Arrival) -> None:
         if arrival.returned or not any(waiting.arrival is arrival for waiting in self._waiting):
             return
-        self._return_waiting()
-        for feed in self._feeds:
-            feed.want(0)
+        self._stop()
         if self._slots.free > 0:
             self._adjust()
 
-    def _return_waiting(self) -> None:
-        """Give back every message of which something waits, once; others of the group may have a slot."""
+    def _stop(self) -> None:
+        """Let nothing more come, and give back every message of which something waits: others may have a slot."""
+        for feed in self._feeds:
+            feed.want(0)
         while self._waiting:
             waiting = self._waiting.popleft()
             if not waiting.arrival.returned:
