@@ -223,7 +223,7 @@ class Runtime(Generic[T]):
             return life
         with self._lock:
             if self._life is None:
-                life = self._life = _Life[T](_new_loop())
+                life = self._life = _Life[T](new_loop())
                 self._lives[life.loop] = life
                 life.thread = threading.Thread(target=self._live, args=(life,), name=self._name, daemon=True)
                 life.thread.start()
@@ -318,7 +318,8 @@ class Runtime(Generic[T]):
 _ALL: "weakref.WeakSet[Runtime[Any]]" = weakref.WeakSet()
 
 
-def _new_loop() -> asyncio.AbstractEventLoop:
+def new_loop() -> asyncio.AbstractEventLoop:
+    """Return a fresh event loop, uvloop's where it is installed."""
     try:
         import uvloop
     except ImportError:

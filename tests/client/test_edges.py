@@ -123,6 +123,46 @@ def test_an_untaken_call_is_logged_with_what_to_do(caplog: pytest.LogCaptureFixt
             client.stop()
 
 
+def test_a_token_opens_every_door_and_its_lack_closes_them() -> None:
+    with ServerThread(token="secret") as server:
+        known = Resonate.remote(url=server.url, token="secret", log_level="ERROR")
+        stranger = Resonate.remote(url=server.url, worker=False, log_level="CRITICAL")
+        known.register(_one)
+        try:
+            assert known.run("a", _one) == 1
+            assert known.rpc("b", _one) == 1
+            for call in (lambda: stranger.promises.get("a"), lambda: stranger.begin_rpc("c", "_one")):
+                with pytest.raises(ResonateStoreError) as caught:
+                    call()
+                assert caught.value.code == 100.401
+        finally:
+            known.stop()
+            stranger.stop()
+
+
+def test_a_backlog_is_shared_by_the_workers_of_a_group() -> None:
+    with ServerThread() as server:
+        clients = Clients(url=server.url)
+        seen: dict[str, int] = {}
+        for name in ("first", "second"):
+            worker = clients(group="pair", pid=name, concurrency=2, log_level="WARNING")
+
+            def busy(ctx: Context, n: int, name: str = name) -> int:
+                seen[name] = seen.get(name, 0) + 1
+                eventually_sync(lambda: len(seen) == 2, within_s=20)
+                return n
+
+            worker.register(busy)
+            worker.start()
+        caller = clients(worker=False, log_level="WARNING").options(target="pair")
+        try:
+            handles = [caller.begin_rpc(f"b{n}", "busy", n) for n in range(40)]
+            assert [handle.result(30) for handle in handles] == list(range(40))
+            assert set(seen) == {"first", "second"}
+        finally:
+            clients.stop_all()
+
+
 def test_a_channel_and_a_transport_of_ones_own_plug_in() -> None:
     with ServerThread() as server:
         client = Resonate(store=HttpChannel(server.url), message_source=PollTransport("poll", server.url), group="own")
