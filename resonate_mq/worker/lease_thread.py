@@ -25,6 +25,7 @@ from resonate_mq.worker.watchdog import LoopWatch
 logger = logging.getLogger(__name__)
 
 LONGEST_PERIOD_S = 10.0  # between two heartbeats: hello is refreshed with them, also where leases are long
+AFTER_FAILURE = 0.1  # of a period until a failed renewal is tried again
 TASKS_PER_HEARTBEAT = 1000
 START_S = 10.0
 STOP_S = 3.0
@@ -142,21 +143,27 @@ class LeaseThread:
             self._watch.look()
 
     async def _renew(self, served: Served, requester: Requester) -> None:
+        period_s = self._options.ttl_s / HEARTBEATS_PER_LEASE
+        pause_s = period_s
         while True:
-            await asyncio.sleep(self._options.ttl_s / HEARTBEATS_PER_LEASE)
+            await asyncio.sleep(pause_s)
+            pause_s = period_s
             if self._watch.silent_s() > self._options.max_stall_s:
                 continue
             held = served.leases.held()
-            if held:
-                await self._heartbeat(requester, held, served.leases.clock)
+            if held and not await self._heartbeat(requester, held, served.leases.clock):
+                pause_s = period_s * AFTER_FAILURE  # a server that is back must be told before the leases are lost
 
-    async def _heartbeat(self, requester: Requester, held: list[Lease], clock: Callable[[], float]) -> None:
+    async def _heartbeat(self, requester: Requester, held: list[Lease], clock: Callable[[], float]) -> bool:
         official = not requester.known.capabilities
         async with asyncio.TaskGroup() as tasks:
-            for group in _groups(held, by_origin=official):
+            renewals = [
                 tasks.create_task(self._heartbeat_group(requester, group, clock))
+                for group in _groups(held, by_origin=official)
+            ]
+        return all(renewal.result() for renewal in renewals)
 
-    async def _heartbeat_group(self, requester: Requester, group: list[Lease], clock: Callable[[], float]) -> None:
+    async def _heartbeat_group(self, requester: Requester, group: list[Lease], clock: Callable[[], float]) -> bool:
         refs = tuple((lease.task_id, lease.version) for lease in group)
         request = TaskHeartbeat(self._options.pid, refs)
         sent_at = clock()
@@ -164,12 +171,13 @@ class LeaseThread:
             reply = await requester.call(request, deadline_s=self._options.ttl_s / HEARTBEATS_PER_LEASE)
         except TransportError as error:
             logger.warning("leases not renewed: %s", error, extra={"tasks": len(group)})
-            return
+            return False
         if not reply.ok:
             logger.warning("leases not renewed: %s %s", reply.status, reply.data, extra={"tasks": len(group)})
-            return
+            return False
         for lease in group:
             lease.renewed(sent_at)
+        return True
 
     async def _say_hello(self, requester: Requester, announce: asyncio.Event) -> None:
         while True:
