@@ -211,10 +211,12 @@ def _run(client: "Resonate", settings: "Settings", health: str | None, drain_s: 
 
 
 async def _until_stopped(client: "Resonate") -> None:
+    from resonate_mq.client.serving import quiet_collector
     from resonate_mq.worker.lifecycle import StopSignals
 
     with StopSignals() as signals:
         async with client:
+            quiet_collector()
             worker = client._core.runtime.opened.worker
             if worker is not None and worker.health_address:
                 print(f"health     http://{worker.health_address}", flush=True)
