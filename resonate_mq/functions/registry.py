@@ -153,6 +153,13 @@ class Registry:
             raise ValueError(f"function {name} version {version} not found in registry")
         raise ValueError(f"function {name} not found in registry")
 
+    def entry_of(self, func: Callable[..., Any]) -> Registered | None:
+        """Return the entry of a function object, None for one that is not registered."""
+        try:
+            return self._by_func.get(func)
+        except TypeError:  # an unhashable callable object
+            return None
+
     def functions(self) -> list[tuple[str, int]]:
         """Return every (name, version), sorted."""
         return sorted((name, version) for name, versions in self._by_name.items() for version in versions)

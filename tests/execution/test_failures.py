@@ -461,3 +461,23 @@ async def test_a_leaf_that_exits_fails_alone() -> None:
             return error.name
 
     assert await World().run("x", body) == "SystemExit"
+
+
+async def test_a_registered_function_that_is_run_here_keeps_what_it_was_registered_with() -> None:
+    flaky = Flaky(9)
+    world = World()
+
+    def registered(ctx: Context) -> int:
+        assert ctx.info.version == 4
+        return flaky.plain(ctx)
+
+    world.registry.add(registered, version=4, retry_policy=Constant(0.01, max_retries=3), timeout_s=5)
+
+    def body(ctx: Context) -> Any:
+        yield ctx.run(registered)
+
+    with pytest.raises(OSError, match="flaky"):
+        await world.run("x", body)
+    assert len(flaky.attempts) == 4
+    record = world.record("x.1") or {}
+    assert record["timeoutAt"] - record["createdAt"] <= 5_100

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 from resonate_mq.functions.context import Context
+from resonate_mq.worker.execution import Suspended
 from tests.support.machine_session import Killed, World
 
 
@@ -89,3 +90,18 @@ async def test_a_tree_of_generators_fans_out_and_in() -> None:
         return total
 
     assert await World().run("x", tree, 3) == 27
+
+
+async def test_a_wide_gather_is_awaited_one_after_another() -> None:
+    async def body(ctx: Context) -> Any:
+        return sum(await asyncio.gather(*(ctx.rpc("elsewhere") for _ in range(200))))
+
+    world = World()
+    world.begin("x", body)
+    await world.work_only("x")
+    for n in range(200):
+        world.settle(f"x.{n + 1}", data=n)
+    await world.work_only("x")
+    assert world.result("x") == sum(range(200))
+    suspends = [one for one in world.outcomes if isinstance(one, Suspended)]
+    assert [len(one.awaited) for one in suspends] == [1]

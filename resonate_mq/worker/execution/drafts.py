@@ -34,10 +34,15 @@ def codec_of(command: Command[Any], environment: Environment) -> Codec:
     return environment.codec if encoder is None else CustomCodec(encoder)
 
 
-def draft_local(command: Command[Any], parent: str, deadline_ms: int, lineage: Lineage, now_ms: int) -> PromiseCreate:
+def draft_local(
+    command: Command[Any], parent: str, deadline_ms: int, lineage: Lineage, environment: Environment
+) -> PromiseCreate:
     """Return the promise of a ctx.run child; its deadline lies within its parent's."""
     timeout_s = command.opts.timeout
-    timeout_at = deadline_ms if timeout_s is None else min(now_ms + _ms(timeout_s), deadline_ms)
+    if timeout_s is None:
+        entry = entry_of(command, environment)
+        timeout_s = DEFAULT_TIMEOUT_S if entry is None or entry.timeout_s is None else entry.timeout_s
+    timeout_at = min(environment.now_ms() + _ms(timeout_s), deadline_ms)
     found = {
         tags.SCOPE: "local",
         tags.BRANCH: lineage.branch,
@@ -88,6 +93,11 @@ def draft_remote(
     elif kind == PROMISE and command.args:
         param = codec_of(command, environment).encode(command.args[0], "data")
     return PromiseCreate(promise_id, timeout_at, param, found)
+
+
+def entry_of(command: Command[Any], environment: Environment) -> Registered | None:
+    """Return what is registered of a function called by ctx.run, None where it is not (it need not be)."""
+    return None if command.func is None or command.inline else environment.registry.entry_of(command.func)
 
 
 def callee_of(command: Command[Any], environment: Environment) -> Registered | None:

@@ -16,6 +16,7 @@ from resonate_mq.functions.errors import Evicted
 from resonate_mq.worker.execution.port import Engine, Stopped
 from resonate_mq.worker.execution.step import Known, Step
 
+WIDE = 32  # awaits of a gather that are worth being awaited one after another; narrow ones fail as fast as they can
 TURN = 200  # steps answered from memory before other tasks of the loop get their turn
 TEARDOWN_LIMIT = 50  # yields of a body that is being dropped
 
@@ -222,8 +223,24 @@ class AsyncDriver:
         self.engine.drain()
 
     def waiting_for(self) -> list[Step]:
-        """Return every step an outstanding await waits for."""
-        return [wait.step for wait in self._outstanding if not wait.wants_promise]
+        """Return every step an outstanding await waits for, one of them where a wide `asyncio.gather` wants all."""
+        steps = [wait.step for wait in self._outstanding if not wait.wants_promise]
+        if len(steps) > WIDE and self._gathers_all():
+            return next(([step] for step in steps if step.remote and not step.settled), steps)
+        return steps
+
+    def _gathers_all(self) -> bool:
+        """Tell whether the task waits for an `asyncio.gather` of everything outstanding.
+
+        Looks at what asyncio keeps for its debuggers; where it is not found, the awaits count as any-of, which is
+        only slower: each settlement of a wide set then costs a resume that names all the others again (D10).
+        """
+        gathering = getattr(self.task, "_fut_waiter", None)
+        children = getattr(gathering, "_children", None)
+        if not isinstance(children, list):
+            return False
+        awaited = {id(getattr(child, "_fut_waiter", child)) for child in children}
+        return all(id(wait.future) in awaited for wait in self._outstanding)
 
     def where(self) -> str:
         """Return `file:line` where the task is, or of the running code that asks."""

@@ -20,7 +20,7 @@ from resonate_mq.protocol.records import PENDING, REJECTED, RESOLVED, Value
 from resonate_mq.protocol.requests import PromiseCreate, PromiseRecord, PromiseSettle, TaskFence
 from resonate_mq.worker.execution.body import Body, Work
 from resonate_mq.worker.execution.divergence import divergence, mismatch, shown
-from resonate_mq.worker.execution.drafts import Lineage, annotation_of, codec_of, draft_local, draft_remote
+from resonate_mq.worker.execution.drafts import Lineage, annotation_of, codec_of, draft_local, draft_remote, entry_of
 from resonate_mq.worker.execution.drivers import GeneratorDriver
 from resonate_mq.worker.execution.environment import Environment
 from resonate_mq.worker.execution.outbox import Operation, Outbox
@@ -186,7 +186,7 @@ class ExecutionEngine:
             self._check(record, command, owner)
         codec = codec_of(command, self.environment)
         if command.local:
-            draft = draft_local(command, owner.id, owner.deadline_ms, self.lineage, self.environment.now_ms())
+            draft = draft_local(command, owner.id, owner.deadline_ms, self.lineage, self.environment)
         elif record is not None:
             draft = PromiseCreate(command.id, record["timeoutAt"], Value(None, None), record["tags"])
         else:
@@ -310,6 +310,7 @@ class ExecutionEngine:
         opts = command.opts
         kind = "plain" if command.inline else kind_of(command.func)
         assert step.draft is not None
+        entry = entry_of(command, self.environment)
         work = Work(
             promise_id=step.id,
             func=command.func,
@@ -319,8 +320,9 @@ class ExecutionEngine:
             kwargs=command.kwargs,
             deadline_ms=step.timeout_at,
             tags=step.draft.tags,
-            retry_policy=opts.retry_policy,
-            non_retryable=opts.non_retryable_exceptions or (),
+            version=1 if entry is None else entry.version,
+            retry_policy=opts.retry_policy or (None if entry is None else entry.retry_policy),
+            non_retryable=opts.non_retryable_exceptions or (() if entry is None else entry.non_retryable_exceptions),
         )
         body = Body(self, self.surroundings, work, step=step, parent=owner)
         step.body = body
