@@ -28,6 +28,10 @@ ConfigOption = Annotated[Path | None, typer.Option(metavar="FILE", help="TOML fi
 DisableOption = Annotated[
     list[str] | None, typer.Option("--disable-extension", metavar="NAME", help="Protocol extension to switch off.")
 ]
+PushOption = Annotated[
+    list[str] | None,
+    typer.Option("--push-host", metavar="HOST", help="HOST, HOST:PORT or *.DOMAIN HTTP push may go to. Repeatable."),
+]
 LevelOption = Annotated[str | None, typer.Option(help="debug, info, warning or error [info].")]
 DebugOption = Annotated[
     bool, typer.Option("--debug", help="Serve debug.* operations (time travel, reset); for tests only.")
@@ -39,13 +43,14 @@ def dev(
     transport: TransportOption = None,
     token: ServeTokenOption = None,
     url: UrlOption = None,
+    push_host: PushOption = None,
     disable_extension: DisableOption = None,
     log_level: LevelOption = None,
     debug: DebugOption = False,
     json_: Annotated[bool, typer.Option("--json", help="Print the configuration as one line of JSON.")] = False,
 ) -> None:
     """Run a server that keeps everything in memory, for trying things out."""
-    flags = _flags("memory://", listen, transport, token, url, disable_extension, log_level, debug=debug)
+    flags = _flags("memory://", listen, transport, token, url, push_host, disable_extension, log_level, debug=debug)
     _run(None, flags, as_json=json_)
 
 
@@ -58,13 +63,14 @@ def serve(
     token: ServeTokenOption = None,
     url: UrlOption = None,
     config: ConfigOption = None,
+    push_host: PushOption = None,
     disable_extension: DisableOption = None,
     log_level: LevelOption = None,
     debug: DebugOption = False,
     json_: Annotated[bool, typer.Option("--json", help="Print the configuration as one line of JSON.")] = False,
 ) -> None:
     """Run a server on a durable store. Settings: defaults, then --config, then RESONATE_MQ_* variables, then flags."""
-    flags = _flags(store, listen, transport, token, url, disable_extension, log_level, debug=debug)
+    flags = _flags(store, listen, transport, token, url, push_host, disable_extension, log_level, debug=debug)
     _run(config, flags, as_json=json_)
 
 
@@ -74,12 +80,14 @@ def _flags(
     transport: list[str] | None,
     token: str | None,
     url: str | None,
+    push_host: list[str] | None,
     disable_extension: list[str] | None,
     log_level: str | None,
     *,
     debug: bool,
 ) -> dict[str, dict[str, Any]]:
-    server: dict[str, Any] = {"listen": listen, "token": token, "url": url, "disabled_extensions": disable_extension}
+    server: dict[str, Any] = {"listen": listen, "token": token, "url": url, "push_hosts": push_host}
+    server["disabled_extensions"] = disable_extension
     if debug:
         server["debug"] = True
     sections = {
@@ -170,7 +178,7 @@ def _server(config: "ServeConfig") -> "Server":
         max_body_bytes=config.server.max_body_bytes,
         shutdown_s=config.server.shutdown_s,
     )
-    transports = make_publishers(config.transports)
+    transports = make_publishers(config.transports, config.server.push_hosts)
     return Server(store=make_store(config.store.url), transports=transports, options=options)
 
 

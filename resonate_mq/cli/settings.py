@@ -34,6 +34,7 @@ class ServerSection(_Section):
     token: str | None = Field(default=None, description="bearer token every request must carry")
     debug: bool = Field(default=False, description="serve debug.* operations; for tests only")
     disabled_extensions: list[str] = Field(default_factory=list, description="protocol extensions to switch off")
+    push_hosts: list[str] = Field(default_factory=list, description="hosts HTTP push may go to; none: no HTTP push")
     max_body_bytes: int = Field(default=8 * 1024 * 1024, gt=0, description="largest request body")
     shutdown_s: float = Field(default=10.0, ge=0, description="seconds a graceful stop waits for requests in progress")
 

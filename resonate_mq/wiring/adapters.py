@@ -5,7 +5,7 @@ Adapters are imported when they are wanted, so that a missing driver is a senten
 """
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 from urllib.parse import unquote, urlsplit
 
@@ -73,15 +73,24 @@ def make_transport(name: str, url: str, *, token: str | None = None, **options: 
     return cast(Transport, factory(name, url, **options))
 
 
-def make_publishers(urls: Mapping[str, str]) -> list[PublishingTransport]:
+def make_publishers(urls: Mapping[str, str], push_hosts: Sequence[str] = ()) -> list[PublishingTransport]:
     """Return the closed transports of a server: HTTP poll, and the brokers of `urls` (name to URL).
+
+    Args:
+        push_hosts: hosts HTTP push may go to; with none there is no HTTP push at all (D28).
 
     Raises:
         ConfigError: unknown scheme, or its driver is not installed.
+        TransportConfigError: a URL or a host cannot be used.
     """
     from resonate_mq.transports.poll.hub import PollHub
 
-    return [PollHub("poll"), *(make_transport(name, url) for name, url in urls.items())]
+    publishers = [PollHub("poll"), *(make_transport(name, url) for name, url in urls.items())]
+    if push_hosts:
+        from resonate_mq.transports.push import HttpPush
+
+        publishers += [HttpPush(name, push_hosts) for name in ("http", "https")]
+    return publishers
 
 
 def make_channel(url: str, token: str | None = None, basic_auth: tuple[str, str] | None = None) -> Channel:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import threading
 import urllib.error
 import urllib.request
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 from tests.cli.support import run_cli
+from tests.support.eventually import eventually_sync
 from tests.support.processes import RunningProcess, Spawner, command, free_port
 
 
@@ -106,6 +109,30 @@ def test_the_effective_configuration_is_printed_with_secrets_masked(spawner: Spa
     assert isinstance(info, dict)
     assert info["name"] == "from-file"
     assert "claim" not in info["capabilities"]
+
+
+def test_http_push_goes_only_where_it_is_allowed(spawner: Spawner) -> None:
+    pushed: list[bytes] = []
+
+    class Receiver(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            pushed.append(self.rfile.read(int(self.headers["content-length"])))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Receiver) as receiver:
+        threading.Thread(target=receiver.serve_forever, daemon=True).start()
+        _, url = started(spawner, "dev", "--listen", "127.0.0.1:0", "--push-host", "127.0.0.1")
+        for number, host in enumerate(("localhost", "127.0.0.1")):
+            target = f"http://{host}:{receiver.server_port}/"
+            env = {"RESONATE_URL": url}
+            assert run_cli("invoke", f"push-{number}", "--func", "f", "--target", target, env=env).code == 0
+        eventually_sync(lambda: pushed, 20)
+        receiver.shutdown()
+    assert [json.loads(body)["data"]["task"]["id"] for body in pushed] == ["push-1"]
 
 
 def test_what_cannot_be_configured_is_wrong_usage() -> None:
