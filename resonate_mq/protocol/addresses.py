@@ -6,6 +6,7 @@ nothing goes through a URL parser that would lower-case a group.
 """
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import quote, unquote
 
@@ -16,6 +17,7 @@ ALWAYS_VALID = frozenset({"http", "https", "poll"})
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*\Z")
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f<>\"{}|\\^`]")
 _NAME_SAFE = "-._~:"
+_REMEMBERED_CHARACTERS = 200
 
 
 class Address(NamedTuple):
@@ -58,6 +60,12 @@ def parse_address(text: object, transports: frozenset[str] = ALWAYS_VALID, field
     """
     if type(text) is not str:
         raise InvalidRequestError(f"Invalid {field} address: expected a string")
+    if len(text) <= _REMEMBERED_CHARACTERS:
+        return _parse_remembered(text, transports, field)
+    return _parse(text, transports, field)
+
+
+def _parse(text: str, transports: frozenset[str], field: str) -> Address:
     scheme, separator, rest = text.partition("://")
     if not separator or not _SCHEME.match(scheme):
         raise _invalid(field, text, "no transport; expected for example poll://any@<group>")
@@ -71,6 +79,9 @@ def parse_address(text: object, transports: frozenset[str] = ALWAYS_VALID, field
         known = ", ".join(sorted(transports | ALWAYS_VALID))
         raise _invalid(field, text, f"transport '{scheme}' is not configured here; configured: {known}")
     return _parse_cast(scheme, rest, text, field)
+
+
+_parse_remembered = lru_cache(maxsize=4096)(_parse)  # the same few addresses come with every request
 
 
 def destination_of(target: str) -> str:
