@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 FIRST_RETRY_S = 0.05
 BURY_RETRY_S = 1.0
 CLOSE_S = 2.0
+FRAMES_BUFFERED = 512  # fewer turns between the driver's readers than its 10
 MAX_PREFETCH = 65_535
 
 
@@ -260,7 +261,9 @@ class _Session:
                 await closed(channel, CLOSE_S)
 
     async def _channel(self) -> AbstractChannel:
-        channel = await self._connection.channel(publisher_confirms=False, timeout=self._rpc_s)
+        channel = await self._connection.channel(
+            publisher_confirms=False, frame_buffer_size=FRAMES_BUFFERED, timeout=self._rpc_s
+        )
         self._channels.append(channel)
         channel.on_consumer_cancel_callbacks.add(self._on_cancelled)
         return channel
