@@ -292,10 +292,13 @@ class Body(Host):
 
     def ensure_created(self) -> None:
         """Queue the creation of this body's promise, and of those around it, before its first durable step."""
-        step = self.step
-        if step is None or step.known is not Known.NO or not step.durable or step.settled:
-            return
-        self.engine.show(step)
+        missing: list[Step] = []
+        body: Body | None = self
+        while body is not None and body.step is not None and body.step.known is Known.NO:
+            missing.append(body.step)
+            body = body.parent
+        for step in reversed(missing):  # the outermost first
+            self.engine.show(step)
 
     # -- the end
 

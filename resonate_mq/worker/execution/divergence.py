@@ -1,5 +1,6 @@
-"""Tells when the code asks for another step than the one that is recorded under its id (D11)."""
+"""Tells when the code asks for what it cannot have: another step than the recorded one (D11), or no step at all."""
 
+import inspect
 from typing import Any
 
 from resonate_mq.functions.errors import IdTakenError, NonDeterminismError, ResonateError
@@ -51,3 +52,14 @@ def shown(kind: str, label: str) -> str:
 
 def _shown(kind: str, label: str) -> str:
     return f"{kind} of {label}" if label else kind
+
+
+def not_yieldable(yielded: object) -> str:
+    """Return the sentence for a value no durable function can yield or await."""
+    what = f"{type(yielded).__name__} {yielded!r:.80}"
+    if inspect.iscoroutine(yielded):
+        yielded.close()
+        return f"yielded the coroutine {what}: pass the function instead, `yield ctx.run(function, ...)`"
+    if hasattr(yielded, "send"):
+        return f"yielded the generator {what}: write `yield from` for a helper, `yield ctx.run(f, ...)` for a step"
+    return f"yielded {what}: a durable function yields context calls (ctx.run, ctx.rpc, ctx.sleep, ...) and promises"

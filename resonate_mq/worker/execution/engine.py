@@ -4,29 +4,29 @@
 """
 
 import asyncio
-import inspect
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from resonate_mq.functions.codec import Codec
-from resonate_mq.functions.commands import DETACHED, PROMISE, Command, Promise
+from resonate_mq.functions.commands import DETACHED, Command, Promise
 from resonate_mq.functions.context import Surroundings
-from resonate_mq.functions.errors import EncodeError, RemoteError, ResonateError, ResonateStoreError
+from resonate_mq.functions.errors import ResonateError, ResonateStoreError
 from resonate_mq.functions.registry import kind_of
 from resonate_mq.protocol import tags
 from resonate_mq.protocol.envelope import Reply
-from resonate_mq.protocol.records import PENDING, REJECTED, RESOLVED, Value
-from resonate_mq.protocol.requests import PromiseCreate, PromiseRecord, PromiseSettle, TaskFence
+from resonate_mq.protocol.records import PENDING, Value
+from resonate_mq.protocol.requests import PromiseCreate
 from resonate_mq.worker.execution.body import Body, Work
-from resonate_mq.worker.execution.divergence import divergence, mismatch, shown
+from resonate_mq.worker.execution.divergence import divergence, mismatch, not_yieldable, shown
 from resonate_mq.worker.execution.drafts import Lineage, annotation_of, codec_of, draft_local, draft_remote, entry_of
 from resonate_mq.worker.execution.drivers import GeneratorDriver
 from resonate_mq.worker.execution.environment import Environment
 from resonate_mq.worker.execution.outbox import Operation, Outbox
 from resonate_mq.worker.execution.port import Stopped
+from resonate_mq.worker.execution.recording import Recording
 from resonate_mq.worker.execution.session import Session
 from resonate_mq.worker.execution.step import Known, Step
+from resonate_mq.worker.execution.waiting import awaited_by, innermost_first
 
 Record = dict[str, Any]
 
@@ -67,9 +67,7 @@ class ExecutionEngine:
         self._parked: list[Callable[[], None]] = []
         self._long_waits = 0
         self.truncated = session.truncated
-        self._records = "promise.record" in session.capabilities
-        self._preload = "preload" in session.capabilities
-        self._early: set[Step] = set()
+        self._recording = Recording(self, session, environment)
         self._local: dict[str, tuple[Body, Command[Any]]] = {}
 
     # -- turns
@@ -158,7 +156,7 @@ class ExecutionEngine:
                     "await it there, or by its id with `yield ctx.promise(id=...)`"
                 )
             return step, False
-        raise TypeError(_not_yieldable(yielded))
+        raise TypeError(not_yieldable(yielded))
 
     def promise_of(self, step: Step, body: Body) -> Promise[Any]:
         """Return the `Promise` of a step."""
@@ -213,7 +211,7 @@ class ExecutionEngine:
         if error is not None:
             self._stop(error)
 
-    def _is_mine(self, step: Step, record: Record, owner: Body | None) -> bool:
+    def is_mine(self, step: Step, record: Record, owner: Body | None) -> bool:
         """Check the answer to a creation: under a generated id somebody else's promise may have been found."""
         if not step.generated or record["tags"].get(tags.PARENT) == step.owner:
             return True
@@ -253,16 +251,17 @@ class ExecutionEngine:
             step.known = Known.QUEUED
         self.outbox.push(
             Operation(
+                step,
                 step.draft,
                 lambda record: self._answered(step, record, owner),
-                lambda reply: self._refused(step, reply),
-                wakes=step.kind == PROMISE or not step.remote,
+                lambda reply: self.refused(step, reply),
+                wakes=not step.remote,
                 hands_out=True,
             )
         )
 
     def _answered(self, step: Step, record: Record, owner: Body | None) -> None:
-        if step.settled or not self._is_mine(step, record, owner):
+        if step.settled or not self.is_mine(step, record, owner):
             return
         step.known = Known.YES
         if record["state"] != PENDING:
@@ -271,14 +270,15 @@ class ExecutionEngine:
         waiting = self._local.pop(step.id, None)
         if waiting is not None:
             self._join_or_run(step, record, *waiting)
-        elif step.kind == PROMISE or step.created_waiters:
+        else:
             self._tell(step, step.created_waiters)
 
-    def _refused(self, step: Step, reply: Reply) -> None:
+    def refused(self, step: Step, reply: Reply) -> None:
+        """Give up on a promise the server does not accept: who awaits it is told why."""
         step.outside = ResonateStoreError(f"promise {step.id!r}: {reply.data}", reply.status * 100)
         self._local.pop(step.id, None)
         step.give(None, step.outside)
-        self._settled(step)
+        self.told_settled(step)
 
     # -- steps of this execution
 
@@ -333,104 +333,25 @@ class ExecutionEngine:
 
     def _start_leaf(self, body: Body) -> None:
         body.start()
-        step = body.step
-        if step is None or not body.attempt or not step.durable or step.known is not Known.NO or step.settled:
-            return
-        assert step.draft is not None
-        step.early = True
-        self._early.add(step)
-        fence = TaskFence(self.lineage.root_id, self.session.version, step.draft, children=self._preload)
-        self.session.show_early(fence, self.environment.slow_leaf_s)
-
-    def _disarm(self, step: Step) -> None:
-        """Stop the early creation of a leaf; if it may be on its way, the leaf counts as created."""
-        if step.early:
-            step.early = False
-            self._early.discard(step)
-            if self.session.shown(step.id) and step.known is Known.NO:
-                step.known = Known.YES
-
-    def show(self, step: Step) -> None:
-        """Create the promise of a local step as pending, unless it exists (D9)."""
-        self._disarm(step)
-        if step.settled or step.known is not Known.NO or not step.durable or self.stopped:
-            return
-        if step.body is not None and step.body.parent is not None:
-            step.body.parent.ensure_created()  # a child is never durable before its parent
-        assert step.draft is not None
-        step.known = Known.QUEUED
-        operation = Operation(
-            step.draft, lambda record: self._shown(step, record), lambda reply: self._refused(step, reply), wakes=False
-        )
-        self.outbox.push(operation)
-        self.poke()
-
-    def _shown(self, step: Step, record: Record) -> None:
-        if step.settled:
-            return
-        step.known = Known.YES
-        if record["state"] != PENDING:
-            self.settle(step, record)  # its deadline came, or somebody settled it: the result will be dropped
+        if body.step is not None and body.attempt:
+            self._recording.arm(body.step)
 
     def forget(self, step: Step) -> None:
         """Drop a step that has no promise: the next attempt runs it again."""
         if self.steps.get(step.id) is step:
             del self.steps[step.id]
 
+    def show(self, step: Step) -> None:
+        """Create the promise of a local step as pending, unless it exists (D9)."""
+        self._recording.show(step)
+
     def ended(self, body: Body, value: Any, error: BaseException | None) -> None:
         """Take the final outcome of a body: record it, or keep it for the fulfil."""
-        step = body.step
-        if step is not None:
-            self._disarm(step)
-        if step is None:
+        if body.step is None:
             self.result = (value, error)
             self.poke()
-        elif step.settled:
-            return  # by its deadline or by somebody else: what was computed is dropped (B9)
-        elif not step.durable:
-            step.give(value, error if error is None or isinstance(error, Exception) else _plain_error(error))
-            self._settled(step)
         else:
-            self._record(step, body, value, error)
-
-    def _record(self, step: Step, body: Body, value: Any, error: BaseException | None) -> None:
-        state, encoded = settlement(step.codec, value, error, f"result of {step.label}")
-        if body.parent is not None:
-            body.parent.ensure_created()
-        assert step.draft is not None
-        settle = PromiseSettle(step.id, state, encoded)
-        if step.known is Known.NO and not self._records:
-            self.show(step)
-        action = PromiseRecord(step.draft, settle) if step.known is Known.NO else settle
-        step.known = Known.QUEUED if step.known is Known.NO else step.known
-
-        def answered(record: Record) -> None:
-            if not step.settled and self._is_mine(step, record, body.parent):
-                step.take(record)
-                if state == RESOLVED and record["state"] == RESOLVED:
-                    step.remember(value, encoded)
-                self._settled(step)
-
-        def refused(reply: Reply) -> None:
-            self._not_recorded(step, body, reply, value, error)
-
-        self.outbox.push(Operation(action, answered, refused, wakes=True))
-        self.poke()
-
-    def _not_recorded(self, step: Step, body: Body, reply: Reply, value: Any, error: BaseException | None) -> None:
-        """Record that the result was refused (too large, for example); if that is refused as well, tell the caller."""
-        if step.settled:
-            return
-        if reply.status == 404:  # its early creation never arrived
-            step.known = Known.NO
-            self._record(step, body, value, error)
-        elif step.outside is None:
-            step.outside = ResonateStoreError(f"result of {step.label} [{step.id}]: {reply.data}", reply.status * 100)
-            if step.known is Known.QUEUED:
-                step.known = Known.NO
-            self._record(step, body, None, step.outside)
-        else:
-            self._refused(step, reply)
+            self._recording.ended(body.step, body.parent, value, error)
 
     # -- settling
 
@@ -438,9 +359,10 @@ class ExecutionEngine:
         """Take a settled record as the outcome of a step."""
         if not step.settled:
             step.take(record)
-            self._settled(step)
+            self.told_settled(step)
 
-    def _settled(self, step: Step) -> None:
+    def told_settled(self, step: Step) -> None:
+        """Tell everybody who waits for a step that it is settled."""
         self._tell(step, step.created_waiters)
         self._tell(step, step.waiters)
         self._tell(step, step.enders)
@@ -463,66 +385,28 @@ class ExecutionEngine:
                 known = self.cache.get(promise_id)
                 if known is None or known["state"] == PENDING:
                     self.cache[promise_id] = record
-            elif step.remote and not step.settled and record["state"] != PENDING:
+            elif step.settled:
+                continue
+            elif record["state"] != PENDING:
                 self.settle(step, record)
+            elif step.remote:
+                step.known = Known.YES
         return seen
 
     # -- waiting
 
     def awaited(self) -> list[Step]:
-        """Return the steps whose settlement lets the execution go on: one of a set that is awaited whole (D10)."""
-        found: dict[str, Step] = {}
-        for body in self.bodies:
-            if body.closing:
-                step = next((one for one in body.open if one.remote and not one.settled), None)
-                if step is not None:
-                    found[step.id] = step
-            elif body.driver is not None:
-                for step in body.driver.waiting_for():
-                    if step.remote and not step.settled:
-                        found[step.id] = step
-        return list(found.values())
+        """Return the steps whose settlement lets the execution go on."""
+        return awaited_by(self.bodies)
 
     def evict(self) -> list["asyncio.Task[Any]"]:
         """Drop every body, the innermost first; returns the tasks that still tear down."""
-        bodies = sorted(self.bodies, key=_depth, reverse=True)
+        bodies = innermost_first(self.bodies)
         for body in bodies:
             body.evict()
-        for one in list(self._early):
-            self._disarm(one)
+        self._recording.stop()
         tasks = [getattr(body.driver, "task", None) for body in bodies if not isinstance(body.driver, GeneratorDriver)]
         return [task for task in tasks if task is not None]
-
-
-def settlement(codec: Codec, value: Any, error: BaseException | None, path: str) -> tuple[str, Value]:
-    """Return the state and value a result is settled with; a value that has no JSON form is an error of its own."""
-    if error is None:
-        try:
-            return RESOLVED, codec.encode(value, path)
-        except EncodeError as refused:
-            error = refused
-    return REJECTED, codec.encode_error(error)
-
-
-def _plain_error(error: BaseException) -> Exception:
-    return RemoteError(type(error).__name__, str(error))
-
-
-def _depth(body: Body) -> int:
-    depth = 0
-    while body.parent is not None:
-        body, depth = body.parent, depth + 1
-    return depth
-
-
-def _not_yieldable(yielded: object) -> str:
-    what = f"{type(yielded).__name__} {yielded!r:.80}"
-    if inspect.iscoroutine(yielded):
-        yielded.close()
-        return f"yielded the coroutine {what}: pass the function instead, `yield ctx.run(function, ...)`"
-    if hasattr(yielded, "send"):
-        return f"yielded the generator {what}: write `yield from` for a helper, `yield ctx.run(f, ...)` for a step"
-    return f"yielded {what}: a durable function yields context calls (ctx.run, ctx.rpc, ctx.sleep, ...) and promises"
 
 
 def _nothing() -> None:

@@ -19,10 +19,11 @@ from resonate_mq.protocol.records import PENDING
 from resonate_mq.protocol.requests import PromiseSettle, Request, TaskFence, TaskFulfill, TaskSuspend
 from resonate_mq.transports.port import TransportError
 from resonate_mq.worker.execution.body import Body, Work
-from resonate_mq.worker.execution.engine import ExecutionEngine, Record, settlement
+from resonate_mq.worker.execution.engine import ExecutionEngine, Record
 from resonate_mq.worker.execution.environment import Environment
 from resonate_mq.worker.execution.outbox import Operation
 from resonate_mq.worker.execution.outcomes import Fulfilled, Lost, Outcome, Released, Suspended
+from resonate_mq.worker.execution.recording import settlement
 from resonate_mq.worker.execution.session import Session
 
 log = logging.getLogger(__name__)

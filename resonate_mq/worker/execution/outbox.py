@@ -10,6 +10,7 @@ from typing import Any
 
 from resonate_mq.protocol.envelope import Reply
 from resonate_mq.protocol.requests import PromiseCreate, PromiseRecord, PromiseSettle
+from resonate_mq.worker.execution.step import Step
 
 MAX_OPERATIONS = 100  # of one sequence; more only adds latency to its first answer; D44
 MAX_CHARACTERS = 1_000_000  # of values in one sequence: a body may not exceed what the server takes
@@ -23,26 +24,33 @@ class Operation:
     Attributes:
         answered: called with the promise's record after the fence was answered.
         refused: called with the refusal (a 400) when the server does not accept the action.
-        wakes: somebody may run on when it is answered.
+        step: the step it is about.
         hands_out: creates a promise other parties may know of; leaves called later wait for it.
     """
 
-    __slots__ = ("action", "answered", "hands_out", "refused", "wakes")
+    __slots__ = ("_wakes", "action", "answered", "hands_out", "refused", "step")
 
     def __init__(
         self,
+        step: Step,
         action: Action,
         answered: Callable[[dict[str, Any]], None],
         refused: Callable[[Reply], None],
         *,
-        wakes: bool,
+        wakes: bool = False,
         hands_out: bool = False,
     ) -> None:
+        self.step = step
         self.action = action
         self.answered = answered
         self.refused = refused
-        self.wakes = wakes
+        self._wakes = wakes
         self.hands_out = hands_out
+
+    @property
+    def wakes(self) -> bool:
+        """Tell whether somebody runs on when it is answered, whatever the answer."""
+        return self._wakes or bool(self.step.created_waiters)
 
     def characters(self) -> int:
         """Return about how much of a request body it takes."""
