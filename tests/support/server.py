@@ -21,13 +21,17 @@ READY_TIMEOUT_S = 60.0
 
 
 class ServerProcess:
-    """`resonate-mq serve` with its store in ``folder``; every start uses the same port and store."""
+    """`resonate-mq serve` with its store in ``folder``; every start uses the same port and store.
 
-    def __init__(self, folder: Path, arguments: Sequence[str] = ()) -> None:
+    ``program`` stands in for ``resonate-mq``: a server with a fault built in, for tests of the tests.
+    """
+
+    def __init__(self, folder: Path, arguments: Sequence[str] = (), program: Sequence[str] | None = None) -> None:
         self.folder = folder
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._arguments = list(arguments)
+        self._program = [command("resonate-mq")] if program is None else list(program)
         self._starts = 0
         self.process: RunningProcess | None = None
 
@@ -35,7 +39,7 @@ class ServerProcess:
         """Run it and return when ``GET /ready`` answers 200."""
         assert self.process is None or self.process.returncode is not None, "the server already runs"
         self._starts += 1
-        argv = [command("resonate-mq"), "serve", "--store", f"sqlite:///{self.folder / 'server.db'}"]
+        argv = [*self._program, "serve", "--store", f"sqlite:///{self.folder / 'server.db'}"]
         argv += ["--listen", f"127.0.0.1:{self.port}", *self._arguments]
         self.process = spawn(argv, self.folder / f"server-{self._starts}.log")
         eventually_sync(self._up, READY_TIMEOUT_S, 0.05, f"{self.url}/ready answers 200")
