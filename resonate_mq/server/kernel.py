@@ -19,6 +19,7 @@ from resonate_mq.server import debug
 from resonate_mq.server.commits import Commit, Observer
 from resonate_mq.server.jobs import ALONE, OWN, Item, Job, Look, Probe
 from resonate_mq.server.metrics import Metrics
+from resonate_mq.server.steady import steady_s
 from resonate_mq.server.unit import Drain
 from resonate_mq.stores.port import OutcomeUnknownError, RefusedDataError, Store, StoreUnavailableError
 
@@ -52,7 +53,7 @@ class Kernel:
         self._on_resumed: list[Callable[[], None]] = []
         self._busy_since: float | None = None
         self._last_now_ms = self.committed_at_ms = store.last_now_ms
-        self._last_read_at = time.monotonic()
+        self._last_read_at = steady_s()
         self._debug_mark_ms = 0
         self.paused = False
         self.trouble = ""
@@ -89,11 +90,11 @@ class Kernel:
 
     def now_ms(self) -> int:
         """Return an estimate of the store's time without asking it; for waking up, never for storing (D3)."""
-        return self._last_now_ms + int((time.monotonic() - self._last_read_at) * 1000)
+        return self._last_now_ms + int((steady_s() - self._last_read_at) * 1000)
 
     async def read_now_ms(self) -> int:
         """Return the store's time; the estimates that follow start from it."""
-        self._last_now_ms, self._last_read_at = await self._store.now_ms(), time.monotonic()
+        self._last_now_ms, self._last_read_at = await self._store.now_ms(), steady_s()
         return self._last_now_ms
 
     def observe(self, observer: Observer) -> None:
@@ -184,7 +185,7 @@ class Kernel:
         started = time.perf_counter()
         drain = Drain(self._store, jobs, self._debug_time)
         commit = await drain.run()
-        self._last_now_ms, self._last_read_at = drain.store_now_ms, time.monotonic()
+        self._last_now_ms, self._last_read_at = drain.store_now_ms, steady_s()
         if drain.committed:
             self.committed_at_ms = drain.store_now_ms
             if self.trouble:

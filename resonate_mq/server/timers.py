@@ -7,7 +7,6 @@ from the local clock: it only decides when to wake up.
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Sequence
 
 from resonate_mq.machine.background import Background, FireDeadlines, FireLeases, FireSchedules
@@ -16,6 +15,7 @@ from resonate_mq.server.commits import Commit
 from resonate_mq.server.grace import Grace
 from resonate_mq.server.kernel import Kernel
 from resonate_mq.server.metrics import Metrics
+from resonate_mq.server.steady import steady_s
 from resonate_mq.server.window import Window
 from resonate_mq.stores.port import Store, StoreError
 
@@ -27,6 +27,8 @@ URGENT_MS = 2_000  # a window that is still well filled is refilled only now
 REFILL_PAUSE_S = 1.0
 WINDOW_LIMIT = 20_000  # timers of a kind in memory
 PASS_LIMIT = 200  # timers of a kind one background request fires, so that a backlog starves nobody
+SCHEDULES_PASS_LIMIT = 20
+OCCURRENCES_PASS_LIMIT = 10  # of each schedule: after an outage what was missed comes in many small passes
 NAP_S = 0.5  # longest sleep: a longer silence means that the process was paused
 PAUSE_NOTICED_S = 1.0  # D4
 STUCK_S = 10.0
@@ -63,19 +65,19 @@ class Timers:
         self._earlier = asyncio.Event()
         self._sleeping_until_ms = 0
         self._refilled_at = 0.0
-        self._turned_at = self._ticked_at = time.monotonic()
+        self._turned_at = self._ticked_at = steady_s()
         kernel.observe(self._observe)
         kernel.on_reset(self._forget)
         kernel.on_resumed(self._forget)
 
     def check(self) -> str:
         """Return why timers do not fire, "" when they do."""
-        silent_s = time.monotonic() - self._turned_at
+        silent_s = steady_s() - self._turned_at
         return f"the timer loop has not turned for {silent_s:.0f} s" if silent_s > STUCK_S else ""
 
     async def run(self) -> None:
         """Fire until cancelled."""
-        self._ticked_at = self._turned_at = time.monotonic()
+        self._ticked_at = self._turned_at = steady_s()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._tick(), name="notice pauses")
             tasks.create_task(self._turn_forever(), name="fire timers")
@@ -134,7 +136,7 @@ class Timers:
     # -- the loop
 
     async def _turn(self) -> None:
-        self._turned_at = time.monotonic()
+        self._turned_at = steady_s()
         if self._kernel.paused:
             await asyncio.sleep(NAP_S)
             return
@@ -154,7 +156,7 @@ class Timers:
             await asyncio.sleep(NAP_S)
 
     def _notice_pause(self) -> None:
-        now = time.monotonic()
+        now = steady_s()
         late_s = now - self._ticked_at - NAP_S
         self._ticked_at = now
         if late_s > PAUSE_NOTICED_S:
@@ -166,7 +168,7 @@ class Timers:
         self._grace.wanted(self._kernel.committed_at_ms)
         while self._kernel.trouble:
             await self._kernel.probe()
-            self._turned_at = time.monotonic()
+            self._turned_at = steady_s()
             if self._kernel.trouble:
                 await asyncio.sleep(NAP_S)
         self._forget()
@@ -184,9 +186,9 @@ class Timers:
         leases = self._leases.pop_due(now_ms, PASS_LIMIT)
         if leases:
             steps.append(FireLeases(tuple(leases)))
-        schedules = self._schedules.pop_due(now_ms, PASS_LIMIT)
+        schedules = self._schedules.pop_due(now_ms, SCHEDULES_PASS_LIMIT)
         if schedules:
-            steps.append(FireSchedules(tuple(schedules)))
+            steps.append(FireSchedules(tuple(schedules), OCCURRENCES_PASS_LIMIT))
         for reply in await self._kernel.submit_sequence(steps) if steps else ():
             if not reply.ok:
                 self._forget()  # they stay due in the store
@@ -200,7 +202,7 @@ class Timers:
     async def _refill(self) -> None:
         if not self._needs_refill():
             return
-        self._refilled_at = time.monotonic()
+        self._refilled_at = steady_s()
         until_ms = self._kernel.now_ms() + WINDOW_MS
         # set before reading: what commits while the store is read must not fall between
         horizons = [window.horizon_ms for window in self._windows()]
@@ -223,7 +225,7 @@ class Timers:
 
     def _needs_refill(self) -> bool:
         now_ms = self._kernel.now_ms()
-        if time.monotonic() - self._refilled_at < REFILL_PAUSE_S and self._refilled_at:
+        if steady_s() - self._refilled_at < REFILL_PAUSE_S and self._refilled_at:
             return False
         for window in self._windows():
             left_ms = window.horizon_ms - now_ms

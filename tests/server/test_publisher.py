@@ -181,6 +181,28 @@ async def test_a_backlog_found_at_start_is_sent() -> None:
         await eventually(lambda: sorted(set(recorder.hinted())) == ids)
 
 
+async def test_a_backlog_of_a_broker_that_was_down_at_start_drains_in_order_of_age() -> None:
+    clock = ManualClock()
+    store = MemoryStore(clock)
+    silent, recorder = Recorder(), Recorder()
+    silent.outcome = lambda address: None
+    ids = [f"p{n:04}" for n in range(700)]
+    async with running(store, silent) as call:
+        for one in ids:
+            await call.create(one, GROUP)
+            clock.now_ms += 1
+    clock.now_ms += 60_000
+    recorder.outcome = lambda address: Outcome.FAILED
+    async with running(store, recorder) as call:
+        await eventually(lambda: recorder.published)
+        await call.create("young", GROUP)
+        recorder.published.clear()
+        recorder.outcome = lambda address: Outcome.CONFIRMED
+        recorder.tell_ready("")
+        await eventually(lambda: len(set(recorder.hinted())) == 701, within_s=15)
+        assert list(dict.fromkeys(recorder.hinted())) == [*ids, "young"]
+
+
 async def test_a_destination_without_consumer_does_not_hold_up_another() -> None:
     recorder = Recorder()
     recorder.outcome = lambda address: Outcome.NO_CONSUMER if "dead" in address else Outcome.CONFIRMED
