@@ -143,7 +143,8 @@ async def test_without_the_right_to_declare_an_existing_queue_is_used_and_a_miss
     own_rabbit: RabbitNode,
 ) -> None:
     await asyncio.to_thread(own_rabbit.ctl, "add_user", "modest", "secret")
-    rights = ["-p", "/", "modest", r"^(amq\.gen.*|resonate\.uni)$", ".*", ".*"]
+    write, read = r"^(resonate\..*|amq\.gen.*|amq\.default)$", r"^(resonate\..*|amq\.gen.*)$"
+    rights = ["-p", "/", "modest", r"^(amq\.gen.*|resonate\.uni)$", write, read]
     await asyncio.to_thread(own_rabbit.ctl, "set_permissions", *rights)
     await declare(own_rabbit.url, "resonate.q.made-by-operator", **{"x-queue-type": "quorum"})
     worker = Worker("made-by-operator")
