@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.processes import ROOT
 
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
 
 
@@ -28,14 +29,32 @@ def calls(path: Path) -> Iterator[tuple[int, str]]:
             yield node.lineno, ast.unparse(node.func)
 
 
+def decorators(function: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
+    return " ".join(map(ast.unparse, function.decorator_list))
+
+
+def sleeps_of_tests(path: Path) -> Iterator[int]:
+    """The lines on which a test or fixture itself sleeps; functions it defines to be run by others may."""
+    for function in ast.parse(path.read_text()).body:
+        if isinstance(function, FUNCTIONS) and (function.name.startswith("test_") or "fixture" in decorators(function)):
+            waiting: list[ast.AST] = list(function.body)
+            while waiting:
+                node = waiting.pop()
+                if isinstance(node, FUNCTIONS):
+                    continue
+                if isinstance(node, ast.Call) and ast.unparse(node) == "asyncio.sleep(0)":
+                    continue  # lets others run and waits for nothing
+                if isinstance(node, ast.Call) and ast.unparse(node.func) in {"asyncio.sleep", "time.sleep"}:
+                    yield node.lineno
+                waiting.extend(ast.iter_child_nodes(node))
+
+
 def test_tests_wait_for_conditions_and_never_sleep() -> None:
-    allowed = ROOT / "tests" / "support" / "eventually.py"
     sleeps = [
         f"{path.relative_to(ROOT)}:{line}"
         for path in python_files("tests")
-        if path != allowed
-        for line, name in calls(path)
-        if name.split(".")[-1] == "sleep" and name.split(".")[0] in {"asyncio", "time", "sleep"}
+        if path.name.startswith("test_") or path.name == "conftest.py"
+        for line in sleeps_of_tests(path)
     ]
     assert sleeps == [], "use tests.support.eventually"
 
