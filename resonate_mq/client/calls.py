@@ -14,6 +14,7 @@ from resonate_mq.protocol.errors import InvalidRequestError
 from resonate_mq.protocol.requests import Request
 from resonate_mq.transports.port import TransportError
 from resonate_mq.wiring import Opened
+from resonate_mq.worker.listeners import ListenError
 
 _OLD_NAMES = {"resonate:invoke": tag_names.TARGET, "resonate:timeout": tag_names.TIMER}
 
@@ -79,6 +80,8 @@ class translated:  # noqa: N801  (reads as what it does to errors)
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, InvalidRequestError):
             raise ResonateStoreError(error.message, error.status * 100) from error
+        if isinstance(error, ListenError):
+            raise ResonateStoreError(str(error), error.status * 100) from error
         if isinstance(error, TransportError):
             raise ResonateStoreError(str(error), 50300) from error
 

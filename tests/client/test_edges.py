@@ -101,6 +101,20 @@ def test_waiting_survives_a_server_that_restarts(tmp_path: Any) -> None:
         clients.stop_all()
 
 
+def test_waiting_for_what_a_server_has_forgotten_ends_with_not_found() -> None:
+    port = free_port()
+    client = Resonate.remote(url=f"http://127.0.0.1:{port}", log_level="CRITICAL")
+    try:
+        with ServerThread(port=port):
+            client.promises.create("p", soon())
+            handle = client.get("p")
+        with ServerThread(port=port), pytest.raises(ResonateStoreError) as caught:  # in memory: begins empty
+            handle.result(30)
+        assert caught.value.code == 100.404
+    finally:
+        client.stop()
+
+
 def test_a_pure_client_executes_nothing() -> None:
     client = Resonate.remote(worker=False, log_level="WARNING")
     client.register(_one)

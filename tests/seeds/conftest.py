@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from resonate_mq.protocol.parse import EXTENSIONS
 from tests.seeds.stage import Stage, alias
 from tests.support.serving import Clients, ServerThread
 
@@ -15,7 +16,7 @@ def _documents_name(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, name, module)
 
 
-@pytest.fixture(params=["local", "http"])
+@pytest.fixture(params=["local", "http", "http-without-extensions"])
 def stage(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
     """Where blocks are played."""
     if request.param == "local":
@@ -25,7 +26,7 @@ def stage(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
         finally:
             clients.stop_all()
         return
-    with ServerThread() as server:
+    with ServerThread(extensions=EXTENSIONS if request.param == "http" else frozenset()) as server:
         clients = Clients(url=server.url)
         monkeypatch.setenv("RESONATE_URL", server.url)  # for blocks that make their client themselves
         try:
