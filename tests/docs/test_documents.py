@@ -117,6 +117,12 @@ def test_every_message_that_is_explained_is_one_the_program_can_say() -> None:
     assert [message for message in messages if message not in source] == []
 
 
+def test_the_index_lists_every_page() -> None:
+    index = (ROOT / "docs/README.md").read_text()
+    pages = {page.name for page in (ROOT / "docs").glob("*.md")} - {"README.md"}
+    assert {page for page in pages if f"[{page}]({page})" not in index} == set()
+
+
 def test_the_readme_is_short_and_every_decision_record_fits_a_page() -> None:
     assert len((ROOT / "README.md").read_text().splitlines()) <= 150
     for record in (ROOT / "docs/adr").glob("*.md"):

@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import signal
 import tempfile
 import time
 from collections.abc import Iterator
@@ -41,6 +42,7 @@ def demo(
     from resonate_mq.cli.demo import view as views
     from resonate_mq.cli.demo.story import Plot
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like ctrl-C: no process is left behind
     with _folder(keep=keep) as folder:
         started = time.monotonic()
         with views.quiet() if json_ else views.opened() as view:
