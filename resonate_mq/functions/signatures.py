@@ -86,11 +86,25 @@ def _read(func: Callable[..., Any]) -> Signature:
         plain = plain.func
     if not inspect.isroutine(plain):
         plain = getattr(plain, "__call__", plain)  # noqa: B004 - its annotations, not whether it can be called
-    try:
-        hints = typing.get_type_hints(plain, include_extras=True)
-    except Exception:  # noqa: BLE001 - annotations are user code: a name that does not resolve means no types
-        hints = {}
+    hints = _hints(plain)
     return Signature(inspected, hints, _result_of(hints.get("return", UNTYPED)))
+
+
+def _hints(func: Any) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(func, include_extras=True)
+    except Exception:  # noqa: BLE001 - annotations are user code: a name may not resolve
+        found = (_hint(func, name, annotation) for name, annotation in getattr(func, "__annotations__", {}).items())
+        return {name: hint for name, hint in found if hint is not UNTYPED}
+
+
+def _hint(func: Any, name: str, annotation: Any) -> tuple[str, Any]:
+    """Resolve one annotation by itself: a Context imported for type checkers only must not cost the others."""
+    alone = types.SimpleNamespace(__annotations__={name: annotation})
+    try:
+        return name, typing.get_type_hints(alone, getattr(func, "__globals__", None), include_extras=True)[name]
+    except Exception:  # noqa: BLE001 - this one has no type then
+        return name, UNTYPED
 
 
 _cached = lru_cache(maxsize=4096)(_read)

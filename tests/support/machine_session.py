@@ -51,6 +51,17 @@ async def turns(count: int) -> None:
         await future
 
 
+WORLDS: list[World] = []
+"""Every world of the running test; `end_worlds` stops their threads."""
+
+
+def end_worlds() -> None:
+    """Stop what the worlds of a test left running."""
+    for world in WORLDS:
+        world.environment.threads.stop()
+    WORLDS.clear()
+
+
 class World:
     """Promises and the executions that run them.
 
@@ -86,6 +97,7 @@ class World:
             slow_leaf_s=slow_leaf_s,
         )
         self._residents: dict[str, tuple[Execution, MachineSession]] = {}
+        WORLDS.append(self)
 
     def now_ms(self) -> int:
         """Return the world's time: the wall clock plus what was skipped."""
@@ -347,4 +359,4 @@ def _kind(request: Any) -> str:
     return str(request.action.kind if isinstance(request, r.TaskFence) else request.kind)
 
 
-__all__ = ["Fulfilled", "Killed", "Lost", "MachineSession", "Released", "Suspended", "World", "turns"]
+__all__ = ["Fulfilled", "Killed", "Lost", "MachineSession", "Released", "Suspended", "World", "end_worlds", "turns"]

@@ -153,13 +153,14 @@ class Body(Host):
 
     def _returned(self, value: Any, error: BaseException | None) -> None:
         self.engine.active -= 1
-        if self.dead:
-            return
+        self.engine.schedule(self._go_on, value, error)
+        self.engine.drain()
+
+    def _go_on(self, value: Any, error: BaseException | None) -> None:
         if error is not None:
             self.ended(None, error)
-        else:
+        elif not self.dead:
             self._drive(value)
-        self.engine.drain()
 
     def _drive(self, made: Any) -> None:
         """Run what calling the function gave: a generator, a coroutine, or the value itself."""
@@ -280,7 +281,7 @@ class Body(Host):
 
     def _again(self, parked: bool) -> None:
         self.engine.retrying(parked=parked, by=-1)
-        self.start()
+        self.engine.schedule(self.start)
         self.engine.drain()
 
     def _forget_ephemeral(self) -> None:

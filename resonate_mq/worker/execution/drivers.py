@@ -109,7 +109,7 @@ class GeneratorDriver:
     def _continue(self, value: Any, error: BaseException | None) -> None:
         self._engine.active -= 1
         if not self._owner.dead and not self._engine.stopped:
-            self.advance(value, error)
+            self._engine.schedule(self.advance, value, error)
         self._engine.drain()
 
     def _wait(self, step: Step, *, wants_promise: bool) -> None:
@@ -218,7 +218,7 @@ class AsyncDriver:
         else:
             error = task.exception()
         if not self._owner.dead and not self.engine.stopped:
-            self._owner.ended(None if error is not None else task.result(), error)
+            self.engine.schedule(self._owner.ended, None if error is not None else task.result(), error)
         self.engine.woke()
         self.engine.drain()
 

@@ -39,6 +39,7 @@ class ExecutionEngine:
         cache: records of the preload no step has claimed yet.
         truncated: the preload may lack records: a step that is not found is asked for before it is run.
         leased: False from the moment a suspend is sent until the task is held again.
+        fault: an error of this package, not of the user's code.
         verdict: an error that ends the whole execution whatever its bodies want (divergence, deadlock).
         result: outcome of the root function once it ended.
         poke: set by `Execution` to hear that something happened.
@@ -60,6 +61,7 @@ class ExecutionEngine:
         self.lost: str | None = None
         self.verdict: Exception | None = None
         self.result: tuple[Any, BaseException | None] | None = None
+        self.fault: Exception | None = None
         self.restless = 0
         self.poke: Callable[[], None] = _nothing
         self._ready: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
@@ -100,6 +102,8 @@ class ExecutionEngine:
             while self._ready:
                 callback, args = self._ready.popleft()
                 callback(*args)
+        except Exception as fault:  # noqa: BLE001 - a bug of ours: `Execution` raises it and gives the task back
+            self.fault = fault
         finally:
             self._draining = False
         self.poke()

@@ -178,6 +178,8 @@ class Execution:
         engine = self._engine
         while True:
             engine.drain()
+            if engine.fault is not None:
+                raise engine.fault
             if engine.check_lost():
                 return Lost(reason=engine.lost or "")
             if engine.verdict is not None and engine.result is None:

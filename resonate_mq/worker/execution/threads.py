@@ -4,11 +4,14 @@ Owns its threads, which are daemons: a blocking function that never returns must
 """
 
 import asyncio
+import logging
 import queue
 import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Any
+
+log = logging.getLogger(__name__)
 
 Done = Callable[[Any, BaseException | None], None]
 _Job = tuple[Callable[[], Any], Done]
@@ -84,4 +87,7 @@ class LeafThreads:
         while done_queue:
             done, value, error = done_queue.popleft()
             self._busy -= 1
-            done(value, error)
+            try:
+                done(value, error)
+            except Exception:  # a bug of ours must not keep the other results back
+                log.exception("the result of a blocking function was not taken")
