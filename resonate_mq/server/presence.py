@@ -103,9 +103,13 @@ class Presence:
         return known[0], known[1]
 
     def process_pack_limit(self, pid: str) -> int:
-        """Return how many hints or unblocks for one process may travel in one message."""
+        """Return how many hints for one process may travel in one message."""
         found = self._present(pid)
         return 1 if found is None else max(1, min(found.hello.concurrency // 4, PACK_LIMIT))
+
+    def unblock_pack_limit(self, pid: str) -> int:
+        """Return how many unblocks for one process may travel in one message; they take no slots."""
+        return 1 if self._present(pid) is None else PACK_LIMIT
 
     def search(self, group: str | None, held: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:
         """Return every known process with the tasks it holds, by pid; unannounced holders are listed as such."""

@@ -234,6 +234,34 @@ async def test_unannounced_groups_and_raw_destinations_get_single_messages() -> 
         assert all(one.weight == 1 for one in recorder.published)
 
 
+async def test_large_unblocks_are_not_packed_with_others() -> None:
+    recorder = Recorder()
+    recorder.outcome = lambda address: Outcome.NO_CONSUMER
+    async with running(None, recorder) as call:
+        await announce(call, "p1", concurrency=80)
+        for n, size in enumerate([10, 10, 50_000, 50_000, 10, 100_000, 10]):
+            await call.create(f"p{n}")
+            await call.ok("promise.register_listener", awaited=f"p{n}", address="rec://uni@g/p1")
+            await call.ok("promise.settle", id=f"p{n}", state="resolved", value={"data": "x" * size})
+        recorder.published.clear()
+        recorder.outcome = lambda address: Outcome.CONFIRMED
+        recorder.tell_ready("rec://uni@g/p1")
+        await eventually(lambda: len(recorder.unblocked()) == 7)
+        sizes = [len(message.promises) for _, message in recorder.messages() if isinstance(message, Unblock)]
+        assert max(sizes) > 1
+        assert all(len(one.payload) < 170_000 for one in recorder.published)
+
+
+async def test_hints_that_came_back_from_a_pack_travel_singly() -> None:
+    recorder = Recorder()
+    async with running(None, recorder) as call:
+        await announce(call, "p1", concurrency=80)
+        await call.ok("batch", sequences=[[_create(f"t{n}", GROUP)] for n in range(5)])
+        await eventually(lambda: [one.weight for one in recorder.published] == [5])
+        call.server.publisher.lost(recorder.published[0].hints or ())
+        await eventually(lambda: [one.weight for one in recorder.published] == [5, 1, 1, 1, 1, 1])
+
+
 async def test_a_resumed_task_is_offered_to_its_resident_process_first() -> None:
     recorder = Recorder()
     async with running(None, recorder) as call:

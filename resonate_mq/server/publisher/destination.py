@@ -30,9 +30,10 @@ class PendingHint:
         target: the `resonate:target` tag.
         address: where it goes now: the target, or the resident process that is preferred (D24).
         preferred: it goes to a resident process first and falls back to the target.
+        alone: it came back from a pack that found no free slots, so it travels singly from now on (D41).
     """
 
-    __slots__ = ("address", "attempt", "destination", "phase", "preferred", "target", "task_id", "version")
+    __slots__ = ("address", "alone", "attempt", "destination", "phase", "preferred", "target", "task_id", "version")
 
     def __init__(self, task_id: str, version: int, target: str, attempt: int) -> None:
         self.task_id = task_id
@@ -41,6 +42,7 @@ class PendingHint:
         self.attempt = attempt
         self.address: Address | None = None
         self.preferred = False
+        self.alone = False
         self.phase = Phase.WAITING
         self.destination: Destination | None = None
 

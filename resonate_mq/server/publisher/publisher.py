@@ -235,6 +235,7 @@ class Publisher:
         for one in hints:
             sent = self._sent.pop(one.task_id, None)
             if sent is not None and sent.version == one.version:
+                sent.alone = True
                 self._send_again(sent)
             elif sent is None and one.task_id not in self._hints:
                 unknown.append(one.task_id)

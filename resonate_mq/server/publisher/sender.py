@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 FLYING_HINTS_LIMIT = 10_000  # hints under way on one transport
 FLYING_UNBLOCKS_LIMIT = 50_000  # a poll stream confirms them only at its next keep-alive
+PACK_FULL_BYTES = 64 * 1024  # of payloads: a pack that has so many takes no further unblock
 TROUBLE_PAUSE_S = 1.0
 STUCK_S = 30.0  # a publish that is not accepted for so long fails readiness
 
@@ -149,8 +150,8 @@ class Sender:
         while destination.hints and len(messages) < room:
             first = next(iter(destination.hints.values()))
             pack = [first]
-            for hint in islice(destination.hints.values(), 1, limit):
-                if hint.target != first.target:
+            for hint in islice(destination.hints.values(), 1, 1 if first.alone else limit):
+                if hint.target != first.target or hint.alone:
                     break
                 pack.append(hint)
             for hint in pack:
@@ -176,10 +177,17 @@ class Sender:
         if not destination.unblocks or self._flying_unblocks >= FLYING_UNBLOCKS_LIMIT:
             return []
         messages: list[Outgoing] = []
-        limit = self._pack_limit(destination.address, 0)
-        loaded = list(islice(destination.loaded_unblocks(), room * limit))
-        for start in range(0, len(loaded), limit):
-            pack = loaded[start : start + limit]
+        limit = 1
+        if self.transport.guarantees.packs and destination.address.cast == "uni":
+            limit = self._presence.unblock_pack_limit(destination.address.pid or "")
+        loaded = iter(list(islice(destination.loaded_unblocks(), room * limit)))
+        for first in loaded:
+            pack, size = [first], _size(first)
+            for one in islice(loaded, 0 if size > PACK_FULL_BYTES else limit - 1):
+                pack.append(one)
+                size += _size(one)
+                if size > PACK_FULL_BYTES:
+                    break
             for one in pack:
                 del destination.unblocks[one.promise_id, one.address]
             messages.append(self._unblock_message(destination, pack))
@@ -246,3 +254,8 @@ class Sender:
         for unblock in flight.unblocks:
             destination.unblocks[unblock.promise_id, unblock.address] = unblock
         self._follow.refused(destination, reason, failed=failed)
+
+
+def _size(unblock: PendingUnblock) -> int:
+    record = unblock.record or {}
+    return len(record.get("param", {}).get("data") or "") + len(record.get("value", {}).get("data") or "")
