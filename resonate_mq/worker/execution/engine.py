@@ -4,7 +4,6 @@
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -26,6 +25,7 @@ from resonate_mq.worker.execution.port import Stopped
 from resonate_mq.worker.execution.recording import Recording
 from resonate_mq.worker.execution.session import Session
 from resonate_mq.worker.execution.step import Known, Step
+from resonate_mq.worker.execution.turns import Turns
 from resonate_mq.worker.execution.waiting import awaited_by, innermost_first
 
 Record = dict[str, Any]
@@ -39,7 +39,7 @@ class ExecutionEngine:
         cache: records of the preload no step has claimed yet.
         truncated: the preload may lack records: a step that is not found is asked for before it is run.
         leased: False from the moment a suspend is sent until the task is held again.
-        fault: an error of this package, not of the user's code.
+        turns: what is scheduled in this turn.
         verdict: an error that ends the whole execution whatever its bodies want (divergence, deadlock).
         result: outcome of the root function once it ended.
         poke: set by `Execution` to hear that something happened.
@@ -61,11 +61,9 @@ class ExecutionEngine:
         self.lost: str | None = None
         self.verdict: Exception | None = None
         self.result: tuple[Any, BaseException | None] | None = None
-        self.fault: Exception | None = None
         self.restless = 0
         self.poke: Callable[[], None] = _nothing
-        self._ready: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
-        self._draining = False
+        self.turns = Turns()
         self._parked: list[Callable[[], None]] = []
         self._long_waits = 0
         self.truncated = session.truncated
@@ -84,28 +82,13 @@ class ExecutionEngine:
         """Tell whether the bodies are of no use any more."""
         return self.lost is not None or self.verdict is not None
 
-    @property
-    def busy(self) -> bool:
-        """Tell whether something is scheduled in this turn."""
-        return bool(self._ready)
-
     def schedule(self, callback: Callable[..., None], *args: Any) -> None:
-        """Call back in this turn; a body is never driven from inside another one's call, however deep they nest."""
-        self._ready.append((callback, args))
+        """Call back in this turn; a body is never driven from inside another one's call."""
+        self.turns.add(callback, *args)
 
     def drain(self) -> None:
         """Do what was scheduled, then tell the execution."""
-        if self._draining:
-            return
-        self._draining = True
-        try:
-            while self._ready:
-                callback, args = self._ready.popleft()
-                callback(*args)
-        except Exception as fault:  # noqa: BLE001 - a bug of ours: `Execution` raises it and gives the task back
-            self.fault = fault
-        finally:
-            self._draining = False
+        self.turns.run()
         self.poke()
 
     def woke(self) -> None:

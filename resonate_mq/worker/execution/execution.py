@@ -178,14 +178,14 @@ class Execution:
         engine = self._engine
         while True:
             engine.drain()
-            if engine.fault is not None:
-                raise engine.fault
+            if engine.turns.fault is not None:
+                raise engine.turns.fault
             if engine.check_lost():
                 return Lost(reason=engine.lost or "")
             if engine.verdict is not None and engine.result is None:
                 log.error("%s", engine.verdict, extra={"task_id": self._session.id})
                 await self._end_with(engine.verdict)
-            idle = engine.active == 0 and not engine.busy
+            idle = engine.active == 0 and not engine.turns
             if engine.outbox or engine.result is not None or (idle and not engine.restless):
                 outcome = await self._exchange()
                 if outcome is not None:
@@ -253,7 +253,7 @@ class Execution:
         """Return the suspend that is due if every queued promise turns out pending; a 300 tells if not."""
         engine = self._engine
         wakes = any(operation.wakes for operation in operations)
-        if engine.active or engine.busy or engine.restless or engine.outbox.holds_leaves or wakes:
+        if engine.active or engine.turns or engine.restless or engine.outbox.holds_leaves or wakes:
             return None
         awaited = engine.awaited()
         if not awaited:
