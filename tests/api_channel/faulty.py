@@ -18,6 +18,7 @@ from resonate_mq.server.metrics import Metrics
 from resonate_mq.server.presence import Presence
 from resonate_mq.stores.memory import MemoryStore
 from resonate_mq.transports.api.direct import Handler
+from resonate_mq.transports.api.port import info_by_envelope
 from resonate_mq.transports.port import TransportError
 
 Envelope = dict[str, Any]
@@ -91,6 +92,9 @@ class FaultyChannel:
             raise TransportError("connection reset before the answer")
         self.answers.append(answer)
         return answer
+
+    async def server_info(self, head: dict[str, Any] | None) -> Envelope | None:
+        return await info_by_envelope(self, head)
 
 
 def kinds(envelopes: list[Envelope]) -> list[str]:

@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
+from typing import Any
 
-from resonate_mq.transports.api.port import Envelope
+from resonate_mq.transports.api.port import Envelope, info_by_envelope
 from resonate_mq.transports.port import TransportError
 
 Handler = Callable[[Envelope], Awaitable[Envelope]]
@@ -47,6 +48,10 @@ class DirectChannel:
         except RuntimeError as error:
             raise TransportError(f"{self.name}: its event loop has ended") from error
         return await asyncio.wrap_future(answer)
+
+    async def server_info(self, head: dict[str, Any] | None) -> dict[str, Any] | None:
+        """Ask with an envelope: the server is one of ours."""
+        return await info_by_envelope(self, head)
 
     def _begin(self, envelope: Envelope, answer: "Future[Envelope]") -> None:
         """On the handler's loop. The coroutine is made here: one that a stopping loop never began would be lost."""

@@ -42,19 +42,13 @@ class Exchange:
         return self.facts is None or "batch" in self.facts.capabilities
 
     async def learn(self) -> ServerFacts:
-        """Ask what the server can do; one that does not know the question can do what the protocol says.
+        """Ask what the server can do; one that does not know the question does what the protocol says.
 
         Raises:
             TransportError: no answer, or none for the moment.
         """
-        facts = ServerFacts()
-        if "server.info" in self._allowed:
-            answer = await self._channel.send(self._envelope("server.info", {}, None))
-            status, data = answer["head"].get("status"), answer.get("data")
-            if status in (*BUSY, 500):
-                raise TransportError(f"{self._channel.name}: {status} {data}")
-            if status == 200 and type(data) is dict:
-                facts = facts_of(data, self._allowed)
+        info = await self._channel.server_info(self._head) if "server.info" in self._allowed else None
+        facts = ServerFacts() if info is None else facts_of(info, self._allowed)
         self.facts = self.last_facts = facts
         return facts
 

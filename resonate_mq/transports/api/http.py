@@ -7,6 +7,7 @@ redirect.
 from __future__ import annotations
 
 import asyncio
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -63,7 +64,7 @@ class HttpChannel:
         if self._token is not None:
             headers["Authorization"] = f"Bearer {self._token}"
         elif self._basic_auth is not None:
-            headers["Authorization"] = aiohttp.BasicAuth(*self._basic_auth).encode()
+            headers["Authorization"] = "Basic " + b64encode(":".join(self._basic_auth).encode()).decode()
         self._failures = (aiohttp.ClientError, asyncio.TimeoutError, OSError)
         session = aiohttp.ClientSession(
             headers=headers,
@@ -85,14 +86,7 @@ class HttpChannel:
         Raises:
             TransportError: the server cannot be reached, or did not answer as a server of this protocol.
         """
-        if self._session is None:
-            raise TransportConfigError(f"{self.name}: the channel is closed; use it inside its open() scope")
-        body = orjson.dumps(envelope)
-        try:
-            async with self._session.post(self.url, data=body, allow_redirects=False) as response:
-                status, answer = response.status, await response.read()
-        except self._failures as error:
-            raise TransportError(f"{self.name}: {_reason(error)}") from error
+        status, answer = await self._exchange("POST", self.url, orjson.dumps(envelope))
         try:
             decoded = orjson.loads(answer)
         except ValueError:
@@ -100,6 +94,36 @@ class HttpChannel:
         if type(decoded) is dict and type(decoded.get("head")) is dict and "kind" in decoded:
             return decoded
         return self._plain_refusal(envelope, status, answer)
+
+    async def server_info(self, head: dict[str, Any] | None) -> dict[str, Any] | None:
+        """Ask `GET /capabilities`, which an official server does not have.
+
+        Raises:
+            TransportError: no answer, or none for the moment.
+        """
+        path, mark, query = self.url.partition("?")
+        status, answer = await self._exchange("GET", f"{path.rstrip('/')}/capabilities{mark}{query}", None, head)
+        if status in _RETRYABLE_TEXT:
+            raise TransportError(f"{self.name}: HTTP {status} to GET /capabilities")
+        try:
+            decoded = orjson.loads(answer) if status == 200 else None
+        except ValueError:
+            return None
+        return decoded if type(decoded) is dict else None
+
+    async def _exchange(
+        self, method: str, url: str, body: bytes | None, head: dict[str, Any] | None = None
+    ) -> tuple[int, bytes]:
+        if self._session is None:
+            raise TransportConfigError(f"{self.name}: the channel is closed; use it inside its open() scope")
+        headers = {"Authorization": f"Bearer {head['auth']}"} if head and "auth" in head else None
+        try:
+            async with self._session.request(
+                method, url, data=body, headers=headers, allow_redirects=False
+            ) as response:
+                return response.status, await response.read()
+        except self._failures as error:
+            raise TransportError(f"{self.name}: {_reason(error)}") from error
 
     def _plain_refusal(self, envelope: Envelope, status: int, answer: bytes) -> Envelope:
         text = answer[:200].decode("utf-8", "replace").strip() or "(empty body)"
