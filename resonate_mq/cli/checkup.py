@@ -143,7 +143,7 @@ async def _server(session: Session) -> tuple[list[Finding], frozenset[str]]:
         return [Finding("failed", subject, str(error))], frozenset()
     if facts.store_id is None:
         text = "answers, and announces no extensions: not one of ours, or all switched off"
-        return [Finding("ok", subject, text)], frozenset(facts.transports)
+        return [Finding("ok", subject, text), *await _ready(session)], frozenset(facts.transports)
     findings = [
         Finding("ok", subject, f"{facts.name!r}, version {facts.version}, store {facts.store_id}"),
         Finding("ok", subject, f"transports {', '.join(facts.transports)}; default {facts.default_transport}"),

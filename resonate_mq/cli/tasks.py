@@ -54,7 +54,7 @@ def search(
         show_json({"tasks": records} | ({} if rest is None else {"cursor": rest}), compact=True)
         return
     show_table(
-        ("ID", "STATE", "VERSION", "RESUMES", "PID", "REASON"),
+        ("ID", "STATE", "VERSION", "RESUMES", "PID"),
         (
             (
                 one["id"],
@@ -62,7 +62,6 @@ def search(
                 str(one["version"]),
                 str(one["resumes"]),
                 one.get("pid", "-"),
-                one.get("reason", "-"),
             )
             for one in records
         ),

@@ -1,5 +1,6 @@
 """`resonate-mq workers`: which processes there are, what they hold and when they were last heard of."""
 
+import asyncio
 import time
 from typing import Annotated, Any
 
@@ -19,12 +20,13 @@ def workers(
 ) -> None:
     """List worker processes, the tasks they hold, and halted tasks with the reason."""
     from resonate_mq.cli.connection import Session
-    from resonate_mq.protocol.requests import TaskSearch, WorkerSearch
+    from resonate_mq.protocol.requests import TaskGet, TaskSearch, WorkerSearch
 
     async def run(session: Session) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         found = (await session.ask(WorkerSearch(group)))["workers"]
         halted, _ = await session.pages(TaskSearch("halted"), "tasks", every=False)
-        return found, halted
+        answers = await asyncio.gather(*(session.ask(TaskGet(one["id"])) for one in halted))
+        return found, [answer["task"] for answer in answers]  # with the reason, which a search does not tell
 
     found, halted = with_server(server, token, run)
     if json_:

@@ -78,6 +78,17 @@ def test_a_task_is_halted_and_continued(cli: Cli) -> None:
     assert cli("tasks", "continue", "t-1").json()["state"] == "pending"
 
 
+def test_a_task_halted_for_its_failures_is_listed_with_the_reason(cli: Cli, server: ServerProcess) -> None:
+    cli("invoke", "t-2", "--func", "nothing", "--target", "nobody").json()
+    for version in range(10):
+        assert server.call("task.acquire", id="t-2", version=version, pid="p", ttl=60_000)[0] == 200
+        assert server.call("task.release", id="t-2", version=version + 1, reason="out of memory")[0] == 200
+    assert "out of memory" in cli("tasks", "get", "t-2").json()["reason"]
+    assert "out of memory" in cli("workers").err
+    [halted] = cli("workers", "--json").json()["halted"]
+    assert halted["id"] == "t-2"
+
+
 def test_invoke_stores_the_call_as_every_sdk_reads_it(cli: Cli, server: ServerProcess) -> None:
     arguments = [
         "--arg",
