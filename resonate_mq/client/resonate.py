@@ -4,26 +4,25 @@ Owns the public shape. What a call does is in `invocations`, what is open is in 
 """
 
 import logging
-from collections.abc import Callable, Coroutine, Generator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, Protocol, Self, TypeVar, overload
+from typing import Any, ParamSpec, Self, TypeVar, overload
 
 from resonate_mq.client.aio import AsyncResonate
 from resonate_mq.client.blocking import forbid_in_loop, in_running_loop
 from resonate_mq.client.core import Core
 from resonate_mq.client.dependencies import Dependencies
-from resonate_mq.client.function import Function
 from resonate_mq.client.handle import Handle
 from resonate_mq.client.logs import set_level
 from resonate_mq.client.naming import split_func
 from resonate_mq.client.promises import Promises
+from resonate_mq.client.registering import Registering
 from resonate_mq.client.runtime import STOP_LIMIT_S
 from resonate_mq.client.schedules import Schedules
 from resonate_mq.client.serving import serve
 from resonate_mq.functions.codec import Encoder
-from resonate_mq.functions.context import Context
 from resonate_mq.functions.options import CLIENT_KEYS, NONE, Options, seconds
 from resonate_mq.functions.registry import DurableFunction, Registry
 from resonate_mq.functions.retry import PolicyOption
@@ -42,18 +41,7 @@ R = TypeVar("R")
 D = TypeVar("D", bound=Callable[..., Any])
 
 
-class Registrar(Protocol):
-    """What `@resonate.register(...)` with arguments gives: a decorator."""
-
-    @overload
-    def __call__(self, func: Callable[Concatenate[Context, P], Generator[Any, Any, R]], /) -> Function[P, R]: ...
-    @overload
-    def __call__(self, func: Callable[Concatenate[Context, P], Coroutine[Any, Any, R]], /) -> Function[P, R]: ...
-    @overload
-    def __call__(self, func: Callable[Concatenate[Context, P], R], /) -> Function[P, R]: ...
-
-
-class Resonate:
+class Resonate(Registering):
     """A client: registers durable functions, calls them, and executes those of its group.
 
     `Resonate()` and `Resonate.local()` carry their own server; `Resonate.remote()` talks to one. Nothing is opened
@@ -205,11 +193,6 @@ class Resonate:
         return self._core.settings
 
     @property
-    def registry(self) -> Registry:
-        """The functions registered here."""
-        return self._core.registry
-
-    @property
     def pid(self) -> str | None:
         """Process id on the wire; None before the first start unless one was chosen."""
         return self._core.pid
@@ -223,91 +206,6 @@ class Resonate:
     def schedules(self) -> Schedules:
         """Promises created by cron."""
         return self._core.schedules
-
-    @overload
-    def register(
-        self,
-        func: Callable[Concatenate[Context, P], Generator[Any, Any, R]],
-        /,
-        *,
-        name: str | None = None,
-        version: int = 1,
-        retry_policy: PolicyOption | None = None,
-        timeout: float | timedelta | None = None,
-        non_retryable_exceptions: tuple[type[Exception], ...] = (),
-    ) -> Function[P, R]: ...
-    @overload
-    def register(
-        self,
-        func: Callable[Concatenate[Context, P], Coroutine[Any, Any, R]],
-        /,
-        *,
-        name: str | None = None,
-        version: int = 1,
-        retry_policy: PolicyOption | None = None,
-        timeout: float | timedelta | None = None,
-        non_retryable_exceptions: tuple[type[Exception], ...] = (),
-    ) -> Function[P, R]: ...
-    @overload
-    def register(
-        self,
-        func: Callable[Concatenate[Context, P], R],
-        /,
-        *,
-        name: str | None = None,
-        version: int = 1,
-        retry_policy: PolicyOption | None = None,
-        timeout: float | timedelta | None = None,
-        non_retryable_exceptions: tuple[type[Exception], ...] = (),
-    ) -> Function[P, R]: ...
-    @overload
-    def register(
-        self,
-        /,
-        *,
-        name: str | None = None,
-        version: int = 1,
-        retry_policy: PolicyOption | None = None,
-        timeout: float | timedelta | None = None,
-        non_retryable_exceptions: tuple[type[Exception], ...] = (),
-    ) -> Registrar: ...
-    def register(
-        self,
-        func: Callable[..., Any] | None = None,
-        /,
-        *,
-        name: str | None = None,
-        version: int = 1,
-        retry_policy: PolicyOption | None = None,
-        timeout: float | timedelta | None = None,
-        non_retryable_exceptions: tuple[type[Exception], ...] = (),
-    ) -> Any:
-        """Make a function durable: `@resonate.register`, `@resonate.register(name="n")` or `resonate.register(f)`.
-
-        Args:
-            name: what it is called on the wire; `func.__name__` by default.
-            version: at least 1; several versions live side by side, a call gets the latest.
-            retry_policy: default for its calls; never for generators, exponential for plain functions.
-            timeout: default seconds until a call times out.
-            non_retryable_exceptions: never retried, subclasses included.
-
-        Raises:
-            ValueError: registered already, not a function, a lambda without a name, or version < 1.
-            TypeError: `name` or `version` of the wrong type.
-        """
-
-        def add(func: Callable[..., Any]) -> Function[..., Any]:
-            entry = self._core.registry.add(
-                func,
-                name=name,
-                version=version,
-                retry_policy=retry_policy,
-                timeout_s=None if timeout is None else seconds("timeout", timeout),
-                non_retryable_exceptions=non_retryable_exceptions,
-            )
-            return Function(entry, self._core.invocations, self._options)
-
-        return add if func is None else add(func)
 
     @overload
     def run(self, id: str, /, func: DurableFunction[P, R], *args: P.args, **kwargs: P.kwargs) -> R: ...
@@ -406,27 +304,6 @@ class Resonate:
             version=version,
         )
         return self._made(self._core, options)
-
-    def set_dependency(self, name: str, obj: Any) -> None:
-        """Make an object available to every durable function in this process; it is never serialised."""
-        self._core.dependencies.set(name, obj)
-
-    @overload
-    def dependency(self, opens: D, /) -> D: ...
-    @overload
-    def dependency(self, /, *, name: str | None = None) -> Callable[[D], D]: ...
-    def dependency(self, opens: Any = None, /, *, name: str | None = None) -> Any:
-        """Open a dependency with the worker: `@resonate.dependency` on an async generator with one yield.
-
-        It is entered on the loop that runs durable functions, before any of them starts, and left at the end. Its
-        name is the function's unless `name` says otherwise.
-        """
-
-        def add(opens: Any) -> Any:
-            self._core.dependencies.add_scope(name or opens.__name__, opens)
-            return opens
-
-        return add if opens is None else add(opens)
 
     def start(self) -> None:
         """Start to execute functions, on a daemon thread; harmless when it runs already.
