@@ -144,6 +144,7 @@ def _with_flags(
 ) -> "Settings":
     """Return the client's settings with what the flags say instead (flag > argument, D37)."""
     from resonate_mq.cli.serve import named_urls
+    from resonate_mq.worker.processes import ENV_INDEX
 
     changes: dict[str, Any] = {"concurrency": concurrency, "ttl_s": ttl, "group": group, "token": token}
     if url is not None:
@@ -152,6 +153,9 @@ def _with_flags(
         changes["url"] = changes["poll_url"] = url.rstrip("/")
     if transport:
         changes["transports"] = named_urls(transport)
+    index = os.environ.get(ENV_INDEX)
+    if settings.pid is not None and index is not None:
+        changes["pid"] = f"{settings.pid}-{index}"  # several processes must not share a name that the code has chosen
     return replace(settings, **{name: value for name, value in changes.items() if value is not None})
 
 

@@ -7,6 +7,7 @@ import os
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,6 +23,7 @@ from resonate_mq import Context, Resonate
 
 resonate = Resonate.remote(group="from-the-file")
 local = Resonate.local()
+named = Resonate.remote(pid="named")
 empty = Resonate.remote()
 client = Resonate.remote(worker=False)
 number = 5
@@ -32,6 +34,7 @@ def hello(ctx: Context) -> str:
     return "hello"
 
 
+@named.register
 @client.register
 @local.register
 def other(ctx: Context) -> str:
@@ -175,13 +178,14 @@ def test_several_processes_share_the_work_and_end_together(
     spawner: Spawner, folder: Path, server: ServerProcess, cli: Cli
 ) -> None:
     arguments = ["--url", server.url, "--group", "many", "--processes", "2"]
-    process = spawner([command("resonate-mq"), "worker", "app:resonate", *arguments], "workers", cwd=folder)
+    process = spawner([command("resonate-mq"), "worker", "app:named", *arguments], "workers", cwd=folder)
 
-    def two() -> object:
+    def two() -> list[dict[str, Any]] | None:
         found = cli("workers", "--group", "many", "--json").json()["workers"]
         return found if len(found) == 2 else None
 
-    eventually_sync(two, 60, every_s=0.2)
+    found = eventually_sync(two, 60, every_s=0.2)
+    assert [one["pid"] for one in found] == ["named-0", "named-1"]
     children = {int(line) for line in _children(process.pid)}
     assert len(children) == 2
     process.sigterm()
