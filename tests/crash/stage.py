@@ -58,22 +58,24 @@ class Stage:
         self.server = server
         self.ledger = folder / "ledger"
         self.actors: list[Actor] = []
+        self.extra_arguments: list[str] = []
         self._spawner = spawner
         self._amqp_url = amqp_url
         self._stack = AsyncExitStack()
-        self._group = f"crash-{secrets.token_hex(4)}"  # brokers are shared: nobody else's hints
+        self.group = f"crash-{secrets.token_hex(4)}"  # brokers are shared: nobody else's hints
 
     @property
     def _target(self) -> str:
-        return f"{'amqp' if self._amqp_url else 'poll'}://any@{self._group}"
+        return f"{'amqp' if self._amqp_url else 'poll'}://any@{self.group}"
 
     async def worker(self) -> Actor:
         """Start a worker and wait until it works."""
         proxy = await self._stack.enter_async_context(RecordingProxy.running(self.server.url))
         argv = [command("resonate-mq"), "worker", "tests.crash.app:resonate", "--url", proxy.url]
-        argv += ["--group", self._group, "--ttl", str(TTL_S), "--log-level", "debug"]
+        argv += ["--group", self.group, "--ttl", str(TTL_S), "--log-level", "info"]
         if self._amqp_url:
             argv += ["--transport", f"amqp={self._amqp_url}"]
+        argv += self.extra_arguments
         process = self._spawner(argv, "worker", env={"CRASH_LEDGER": str(self.ledger)})
         actor = Actor(process, proxy)
         self.actors.append(actor)

@@ -7,6 +7,7 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Generator
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from resonate_mq.functions.context import Context
 from resonate_mq.protocol import requests as r
 from resonate_mq.protocol.parse import EXTENSIONS
 from tests.support.eventually import eventually
+from tests.support.proxy import ChaosProxy
 from tests.worker.harness import invocation, serving, working
 
 EXTENSION_SETS = [EXTENSIONS, frozenset[str]()]
@@ -320,3 +322,91 @@ async def test_a_worker_survives_its_server_being_away_and_says_so() -> None:
         await site.call("w2", "add", 3, 4)
         assert await site.result("w2") == 7
         await stack.__aexit__(None, None, None)
+
+
+async def test_a_worker_cut_off_from_its_server_stops_before_somebody_else_goes_on() -> None:
+    release = threading.Event()
+    steps: list[str] = []
+
+    def step(ctx: Context, name: str) -> str:
+        steps.append(name)
+        if steps == ["first"]:
+            release.wait(20)
+        return name
+
+    def flow(ctx: Context) -> Generator[Any, Any, str]:
+        yield ctx.run(step, "first")
+        return str((yield ctx.run(step, "second")))
+
+    async with serving() as server, ChaosProxy.running(int(str(server.url).rsplit(":", 1)[1])) as line:
+        cut_off = working(f"http://127.0.0.1:{line.port}", flow, step, ttl_s=1.0, grace_s=0.0)
+        async with working(str(server.url), add, pid="watcher") as watcher, cut_off as site:
+            await watcher.call("f1", "flow")
+            await eventually(lambda: steps == ["first"], within_s=20)
+            line.refuse()
+            await eventually(lambda: site.worker.ready()[0] is False, within_s=10)
+            async with working(str(server.url), flow, step, pid="p2") as other:
+                assert await other.result("f1") == "second"
+                assert (await other.task("f1"))["version"] >= 2
+            release.set()
+            await eventually(lambda: site.worker.running == 0, within_s=10)
+            assert steps == ["first", "first", "second"]
+            line.accept()
+
+
+async def test_a_loop_that_stands_still_too_long_gets_no_more_renewals_and_is_not_ready() -> None:
+    release = threading.Event()
+
+    async def stuck(ctx: Context) -> str:
+        release.wait(20)
+        return "too late"
+
+    def other_stuck(ctx: Context) -> str:
+        return "in time"
+
+    other_stuck.__name__ = "stuck"
+    seen: dict[str, Any] = {}
+    async with serving() as server, working(str(server.url), add, pid="watcher") as watcher:
+        url = str(server.url)
+
+        async def elsewhere() -> None:
+            async with working(url, stuck, ttl_s=1.0, max_stall_s=0.5, blocked_after_s=0.3, grace_s=0.0) as site:
+                seen["site"] = site
+                await site.call("s", "stuck")
+                await eventually(lambda: site.worker.counters.value("started") == 1)
+                await eventually(lambda: site.worker.running == 0, within_s=20)
+
+        thread = asyncio.ensure_future(asyncio.to_thread(lambda: asyncio.run(elsewhere())))
+        await eventually(lambda: "site" in seen, within_s=20)
+        await eventually(lambda: "no longer renewed" in seen["site"].worker.ready()[1], within_s=10)
+        async with working(url, other_stuck, pid="p2") as other:
+            assert await other.result("s") == "in time"
+        assert (await watcher.task("s"))["version"] >= 2
+        release.set()
+        await thread
+
+
+async def test_twenty_long_tasks_do_not_go_to_one_worker_while_others_idle() -> None:
+    started: list[str] = []
+    release = threading.Event()
+
+    def make(pid: str) -> Any:
+        def long(ctx: Context) -> str:
+            started.append(pid)
+            release.wait(30)
+            return pid
+
+        return long
+
+    async with serving() as server, AsyncExitStack() as stack:
+        sites = [
+            await stack.enter_async_context(
+                working(str(server.url), make(f"p{n}"), pid=f"p{n}", concurrency=4, threads=4, grace_s=10)
+            )
+            for n in range(5)
+        ]
+        await eventually(lambda: all(site.worker.ready()[0] for site in sites))
+        await asyncio.gather(*(sites[0].call(f"t{n}", "long") for n in range(20)))
+        await eventually(lambda: len(started) == 20, within_s=10)
+        assert {pid: started.count(pid) for pid in started} == {f"p{n}": 4 for n in range(5)}
+        release.set()
