@@ -27,6 +27,7 @@ from resonate_mq.functions.options import CLIENT_KEYS, NONE, Options, seconds
 from resonate_mq.functions.registry import DurableFunction, Registry
 from resonate_mq.functions.retry import PolicyOption
 from resonate_mq.transports.api.port import Channel
+from resonate_mq.transports.masking import mask_secrets
 from resonate_mq.transports.port import ConsumingTransport
 from resonate_mq.wiring.settings import (
     DEFAULT_TTL_S,
@@ -349,7 +350,7 @@ class Resonate(Registering):
         await self._core.runtime.leave()
 
     def __repr__(self) -> str:
-        where = f"local {self.settings.store}" if self.settings.is_local else str(self.settings.url)
+        where = f"local {self.settings.store}" if self.settings.is_local else mask_secrets(str(self.settings.url))
         return f"<Resonate {where} group {self.settings.group!r}>"
 
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from resonate_mq.protocol.parse import EXTENSIONS
 from resonate_mq.transports.api.direct import DirectChannel, Handler
 from resonate_mq.transports.inprocess import InProcessTransport
 from resonate_mq.wiring.adapters import make_store
@@ -35,7 +36,7 @@ def local_pid() -> str:
 
 
 @asynccontextmanager
-async def open_local_server(store_url: str) -> AsyncIterator[LocalServer]:
+async def open_local_server(store_url: str, extensions: frozenset[str] = EXTENSIONS) -> AsyncIterator[LocalServer]:
     """Open a server on the running loop that serves this process only.
 
     Raises:
@@ -44,6 +45,6 @@ async def open_local_server(store_url: str) -> AsyncIterator[LocalServer]:
     from resonate_mq.server import Server, ServerOptions
 
     transport = InProcessTransport(LOCAL, one_group=True)
-    options = ServerOptions(port=None, name="local", default_transport=LOCAL)
+    options = ServerOptions(port=None, name="local", default_transport=LOCAL, extensions=extensions)
     async with Server(store=make_store(store_url), transports=[transport], options=options) as server:
         yield LocalServer(server.api.handle_envelope, transport, asyncio.get_running_loop())

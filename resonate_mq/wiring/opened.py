@@ -16,6 +16,7 @@ from resonate_mq.protocol.messages import Execute
 from resonate_mq.transports.api.direct import DirectChannel
 from resonate_mq.transports.api.port import Channel
 from resonate_mq.transports.api.requester import Requester
+from resonate_mq.transports.masking import mask_secrets
 from resonate_mq.transports.port import ConsumingTransport, Delivery, Subscription
 from resonate_mq.wiring.adapters import make_channel, make_transport
 from resonate_mq.wiring.local import open_local_server
@@ -147,7 +148,7 @@ async def _ends(site: Site, stack: AsyncExitStack) -> _Ends:
             description=f"own channel {channel.name}, group {settings.group}, pid {site.pid}",
         )
     if settings.url is None:
-        server = await stack.enter_async_context(open_local_server(settings.store))
+        server = await stack.enter_async_context(open_local_server(settings.store, settings.extensions))
         return _Ends(
             channel=server.channel,
             lease_channel=server.channel,
@@ -174,7 +175,7 @@ def _remote_ends(settings: Settings, url: str, pid: str) -> _Ends:
         transports=[poll, *brokers],
         everything_here=False,
         resident=True,
-        description=f"server {url}, group {settings.group}, pid {pid}, transports {names}",
+        description=f"server {mask_secrets(url)}, group {settings.group}, pid {pid}, transports {names}",
     )
 
 

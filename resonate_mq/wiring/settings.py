@@ -3,11 +3,15 @@
 Owns names, precedence and the checks of types and ranges. Opens nothing and starts nothing.
 """
 
+import json
 import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
+
+from resonate_mq.protocol.parse import EXTENSIONS
+from resonate_mq.transports.masking import mask_secrets
 
 DEFAULT_GROUP = "default"
 DEFAULT_HOST = "http://localhost"
@@ -15,6 +19,7 @@ DEFAULT_PORT = "8001"
 DEFAULT_TTL_S = 10.0
 DEFAULT_CONCURRENCY = 32
 MEMORY = "memory://"
+DISABLED_EXTENSIONS = "RESONATE_MQ_SERVER__DISABLED_EXTENSIONS"  # the name `resonate-mq serve` reads as well
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +30,7 @@ class Settings:
         url: base URL of the server; None in local mode.
         poll_url: base URL of the poll endpoint, None when there is none (local mode).
         store: URL of the local store, `memory://` or `sqlite:///path`; unused when `url` is set.
+        extensions: protocol extensions of the local server; unused when `url` is set.
         group: worker group of this process.
         pid: process id asked for; None gives a random one at start and again after a fork.
         ttl_s: lease length in seconds.
@@ -38,18 +44,19 @@ class Settings:
         log_level: level of the `resonate_mq` logger; NOTSET leaves it alone.
     """
 
-    url: str | None = None
-    poll_url: str | None = None
+    url: str | None = field(default=None, repr=False)
+    poll_url: str | None = field(default=None, repr=False)
     store: str = MEMORY
+    extensions: frozenset[str] = EXTENSIONS
     group: str = DEFAULT_GROUP
     pid: str | None = None
     ttl_s: float = DEFAULT_TTL_S
     concurrency: int = DEFAULT_CONCURRENCY
     threads: int | None = None
-    token: str | None = None
-    basic_auth: tuple[str, str] | None = None
+    token: str | None = field(default=None, repr=False)
+    basic_auth: tuple[str, str] | None = field(default=None, repr=False)
     prefix: str = ""
-    transports: Mapping[str, str] = field(default_factory=dict)
+    transports: Mapping[str, str] = field(default_factory=dict, repr=False)
     worker: bool = True
     log_level: int = logging.NOTSET
 
@@ -81,6 +88,7 @@ def local_settings(
     """Return the settings of local mode."""
     return Settings(
         store=_text("store", store) or MEMORY,
+        extensions=EXTENSIONS - _disabled_extensions(),
         group=_group(group),
         pid=_text("pid", pid),
         ttl_s=_seconds("ttl", ttl),
@@ -151,6 +159,18 @@ def level_of(level: int | str) -> int:
     if found is None:
         raise ValueError(f"log_level {level!r} is not one of {', '.join(logging.getLevelNamesMapping())}")
     return found
+
+
+def _disabled_extensions() -> set[str]:
+    text = os.environ.get(DISABLED_EXTENSIONS) or "[]"
+    try:
+        disabled = json.loads(text)
+    except ValueError:
+        disabled = None
+    if not isinstance(disabled, list) or not all(isinstance(one, str) and one in EXTENSIONS for one in disabled):
+        known = ", ".join(sorted(EXTENSIONS))
+        raise ValueError(f"{DISABLED_EXTENSIONS} must be a JSON array of names out of {known}; got {text!r}")
+    return set(disabled)
 
 
 def _server_url(endpoint: Endpoint) -> str:
@@ -275,5 +295,5 @@ def _bracketed(hostname: str) -> str:
 def _checked_url(name: str, url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"{name} must look like http://localhost:8001, got {url!r}")
+        raise ValueError(f"{name} must look like http://localhost:8001, got {mask_secrets(url)!r}")
     return url.rstrip("/")

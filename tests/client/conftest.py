@@ -6,15 +6,14 @@ from pathlib import Path
 import pytest
 
 from resonate_mq import Resonate
-from resonate_mq.protocol.parse import EXTENSIONS
 from tests.support.serving import Clients, ServerThread
 
 
-@pytest.fixture(params=["local", "sqlite", "http", "http-without-extensions"])
+@pytest.fixture(params=["local", "sqlite", "http"])
 def clients(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Clients]:
-    """Make clients; over HTTP they share one server, which may know no more than an official one."""
-    if request.param.startswith("http"):
-        with ServerThread(extensions=EXTENSIONS if request.param == "http" else frozenset()) as server:
+    """Make clients; over HTTP they share one server."""
+    if request.param == "http":
+        with ServerThread() as server:
             made = Clients(url=server.url)
             try:
                 yield made

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -117,6 +118,27 @@ def test_the_server_times_a_promise_out_by_itself(client: Resonate) -> None:
     client.promises.create("p", soon(200))
     assert client.promises.get("p").pending
     eventually_sync(lambda: client.promises.get("p").timedout)
+
+
+def test_of_many_resolvers_one_wins_and_everybody_reads_its_value(client: Resonate) -> None:
+    client.promises.create("p", soon())
+    won: list[int] = []
+
+    def resolve(number: int) -> None:
+        try:
+            client.promises.resolve("p", ikey=f"k{number}", data=str(number))
+        except ResonateStoreError:
+            return
+        won.append(number)
+
+    threads = [threading.Thread(target=resolve, args=(number,)) for number in range(50)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len(won) == 1
+    assert client.promises.get("p").value.data == str(won[0])
+    assert client.get("p").result(10) == won[0]
 
 
 def test_a_promise_settles_itself_through_its_methods(client: Resonate) -> None:

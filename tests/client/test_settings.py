@@ -92,6 +92,16 @@ def test_wrong_settings_are_refused_when_the_client_is_made(given: dict[str, Any
         Resonate.remote(**given)
 
 
+def test_secrets_are_in_no_text_about_a_client() -> None:
+    client = Resonate.remote(
+        url="http://user:hidden1@host:1", token="hidden2", auth=("u", "hidden3"), transport="amqp://u:hidden4@h/"
+    )
+    assert "hidden" not in repr(client) + repr(client.settings)
+    with pytest.raises(ValueError) as caught:
+        Resonate.remote(url="ftp://user:hidden5@host")
+    assert "hidden" not in str(caught.value)
+
+
 def test_a_store_without_a_message_source_is_refused() -> None:
     with pytest.raises(ValueError, match="together"):
         Resonate(store=object())  # type: ignore[arg-type]
