@@ -2,12 +2,13 @@
 
 import asyncio
 import gc
+import threading
 from typing import Any
 
 import pytest
 
 from resonate_mq.functions.context import Context
-from resonate_mq.worker.execution import Execution, Lost, Suspended
+from resonate_mq.worker.execution import Execution, LeafThreads, Lost, Suspended
 from tests.support.machine_session import World, turns
 
 LOG: list[str] = []
@@ -384,3 +385,24 @@ async def test_a_leaf_starts_only_when_the_promises_before_it_exist() -> None:
     world.settle("x.2")
     await world.work_only("x")
     assert world.result("x") == ["x.1", "x.2"]
+
+
+async def test_a_leaf_that_waits_for_a_thread_does_not_start_after_the_lease_is_lost() -> None:
+    world = World()
+    world.environment.threads = LeafThreads(1)
+    gate = threading.Event()
+
+    def first(ctx: Context) -> None:
+        gate.wait(10)
+        session.lost = True
+
+    def body(ctx: Context) -> Any:
+        yield ctx.begin_run(first)
+        yield ctx.begin_run(note, "second")
+        gate.set()
+
+    world.begin("x", body)
+    session = world.acquire("x")
+    assert isinstance(await Execution(session, world.environment).run(), Lost)
+    world.environment.threads.stop()
+    assert LOG == []

@@ -24,7 +24,7 @@ from resonate_mq.protocol import requests as r
 from resonate_mq.protocol import tags
 from resonate_mq.protocol.envelope import Reply
 from resonate_mq.protocol.errors import InvalidRequestError
-from resonate_mq.protocol.parse import EXTENSIONS, Profile, parse_request
+from resonate_mq.protocol.parse import Profile, parse_request
 from resonate_mq.protocol.records import PENDING, Promise, Value
 from resonate_mq.worker.execution import (
     Environment,
@@ -36,6 +36,7 @@ from resonate_mq.worker.execution import (
     Released,
     Suspended,
 )
+from tests.support.extensions import ENABLED
 
 
 class Killed(BaseException):
@@ -74,7 +75,7 @@ class World:
         self,
         registry: Registry | None = None,
         *,
-        extensions: frozenset[str] = EXTENSIONS - {"batch"},
+        extensions: frozenset[str] = ENABLED - {"batch"},
         resident: bool = True,
         dependencies: dict[str, Any] | None = None,
         slow_leaf_s: float = 0.05,

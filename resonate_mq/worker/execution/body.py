@@ -142,7 +142,7 @@ class Body(Host):
             self.driver = None
             self.engine.active += 1
             call = partial(work.func, context, *work.args, **work.kwargs)
-            self.engine.environment.threads.submit(call, self._returned)
+            self.engine.environment.threads.submit(partial(self._in_thread, call), self._returned)
             return
         try:
             made = work.func(*work.args) if work.inline else work.func(context, *work.args, **work.kwargs)
@@ -151,15 +151,23 @@ class Body(Host):
             return
         self._drive(made)
 
+    def _in_thread(self, call: Callable[[], Any]) -> Any:
+        """Call the function; it may have waited for a thread until the lease was lost (D5)."""
+        if self.dead or self.engine.session.is_lost():
+            raise Evicted
+        return call()
+
     def _returned(self, value: Any, error: BaseException | None) -> None:
         self.engine.active -= 1
         self.engine.schedule(self._go_on, value, error)
         self.engine.drain()
 
     def _go_on(self, value: Any, error: BaseException | None) -> None:
+        if self.dead or isinstance(error, Evicted):
+            return  # the lease is lost: the execution notices by itself
         if error is not None:
             self.ended(None, error)
-        elif not self.dead:
+        else:
             self._drive(value)
 
     def _drive(self, made: Any) -> None:

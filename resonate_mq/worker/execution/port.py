@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 from resonate_mq.functions.commands import Command, Promise
 from resonate_mq.worker.execution.environment import Environment
+from resonate_mq.worker.execution.session import Session
 from resonate_mq.worker.execution.step import Step
 
 
@@ -21,6 +22,7 @@ class Engine(Protocol):
     """
 
     environment: Environment
+    session: Session
     active: int
     bodies: set[Any]
 
