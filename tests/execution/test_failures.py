@@ -21,7 +21,7 @@ from resonate_mq.protocol import requests as r
 from resonate_mq.protocol.envelope import Reply
 from resonate_mq.protocol.records import Value
 from resonate_mq.worker.execution import Execution, Fulfilled, Lost, Released
-from tests.support.machine_session import World
+from tests.support.machine_session import MachineSession, World
 
 
 class Flaky:
@@ -481,3 +481,40 @@ async def test_a_registered_function_that_is_run_here_keeps_what_it_was_register
     assert len(flaky.attempts) == 4
     record = world.record("x.1") or {}
     assert record["timeoutAt"] - record["createdAt"] <= 5_100
+
+
+async def test_a_step_whose_early_creation_was_lost_is_recorded_whole() -> None:
+    class Forgetful(MachineSession):
+        def show_early(self, create: Any, after_s: float) -> None: ...
+
+        def shown(self, promise_id: str) -> bool:
+            return True
+
+    def body(ctx: Context) -> Any:
+        return (yield ctx.run(lambda _: "kept"))
+
+    world = World()
+    world.begin("x", body)
+    assert isinstance(await Execution(world.acquire("x", Forgetful), world.environment).run(), Fulfilled)
+    assert world.result("x") == "kept"
+    assert world.trips == [["promise.settle"], ["promise.record"], ["task.fulfill"]]
+
+
+@pytest.mark.parametrize("resident", [True, False])
+async def test_a_result_that_does_not_fit_its_annotation_says_so_on_every_run(resident: bool) -> None:
+    seen: list[str] = []
+
+    def leaf(ctx: Context) -> int:
+        return "text"  # type: ignore[return-value]
+
+    def body(ctx: Context) -> Any:
+        try:
+            yield ctx.run(leaf)
+        except DecodeError as error:
+            seen.append(str(error))
+        yield ctx.sleep(1)
+
+    await World(resident=resident).run("x", body)
+    assert len(set(seen)) == 1
+    assert "value of x.1" in seen[0]
+    assert "'text'" in seen[0]

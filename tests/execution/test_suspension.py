@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from resonate_mq.functions.context import Context
+from resonate_mq.functions.errors import ResonateCanceledError
 from resonate_mq.worker.execution import Execution, LeafThreads, Lost, Suspended
 from tests.support.machine_session import World, turns
 
@@ -406,3 +407,38 @@ async def test_a_leaf_that_waits_for_a_thread_does_not_start_after_the_lease_is_
     assert isinstance(await Execution(session, world.environment).run(), Lost)
     world.environment.threads.stop()
     assert LOG == []
+
+
+async def test_a_step_begun_after_a_remote_call_runs_before_the_task_suspends() -> None:
+    def body(ctx: Context) -> Any:
+        p = yield ctx.begin_rpc("elsewhere")
+        yield ctx.begin_run(note, "local")
+        return (yield p)
+
+    world = World()
+    world.begin("x", body)
+    await world.work_only("x")
+    assert LOG == ["local"]
+    assert (world.record("x.2") or {})["state"] == "resolved"
+
+
+async def test_a_local_body_whose_promise_was_canceled_has_no_say_any_more() -> None:
+    def inner(ctx: Context) -> Any:
+        yield ctx.run(note, "inner")
+        yield ctx.rpc("elsewhere")
+        LOG.append("went on")
+        return "dropped"
+
+    def body(ctx: Context) -> Any:
+        try:
+            return (yield ctx.run(inner))
+        except ResonateCanceledError as error:
+            return error.promise_id
+
+    world = World()
+    world.begin("x", body)
+    await world.work_only("x")
+    world.settle("x.1", "rejected_canceled")
+    world.settle("x.1.2")
+    await world.work_only("x")
+    assert world.result("x") == "x.1"
