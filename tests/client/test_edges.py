@@ -11,7 +11,7 @@ import pytest
 
 from resonate_mq import Context, Resonate
 from resonate_mq.errors import DecodeError, ResonateStoreError
-from resonate_mq.retry_policies import Never
+from resonate_mq.retry_policies import Constant, Never
 from resonate_mq.transports.api.http import HttpChannel
 from resonate_mq.transports.poll.client import PollTransport
 from tests.support.eventually import eventually_sync
@@ -187,6 +187,56 @@ def test_a_channel_and_a_transport_of_ones_own_plug_in() -> None:
             assert client.promises.get("b").tags["resonate:target"] == "poll://any@own"
         finally:
             client.stop()
+
+
+def test_defaults_of_a_registration_hold_for_its_calls() -> None:
+    client = Resonate()
+    attempts: list[int] = []
+
+    @client.register(timeout=5, retry_policy=Constant(0.01), non_retryable_exceptions=(KeyError,))
+    def picky(ctx: Context) -> None:
+        attempts.append(ctx.info.attempt)
+        raise OSError("again") if len(attempts) < 3 else KeyError("enough")
+
+    try:
+        with pytest.raises(KeyError):
+            picky.run("p")
+        assert attempts == [1, 2, 3]
+        assert client.promises.get("p").rel_timeout < 6
+        attempts.clear()
+        with pytest.raises(OSError, match="again"):
+            picky.options(non_retryable_exceptions=(OSError,), timeout=9).run("q")
+        assert attempts == [1]
+        assert 6 < client.promises.get("q").rel_timeout < 10
+    finally:
+        client.stop()
+
+
+def test_an_implicit_start_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "resonate_mq"):
+        client = Resonate(group="quiet")
+        client.register(_one)
+        try:
+            assert (client.run("a", _one), client.run("b", _one)) == (1, 1)
+        finally:
+            client.stop()
+    assert [line for line in _lines(caplog) if line.startswith("started:")] == [
+        f"started: local mode, store memory://, group quiet, pid {client.pid}"
+    ]
+
+
+def test_a_dependency_that_cannot_be_opened_fails_the_start() -> None:
+    client = Resonate()
+
+    @client.dependency(name="database")
+    async def broken() -> Any:
+        raise ConnectionError("no database here")
+        yield
+
+    for _ in range(2):
+        with pytest.raises(ConnectionError, match="no database here"):
+            client.start()
+    assert not client._core.runtime.is_running
 
 
 def test_the_public_names_are_these() -> None:
