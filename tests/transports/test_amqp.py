@@ -212,3 +212,18 @@ async def test_amqps_checks_the_certificate_of_the_broker(amqp_url: str, certifi
         await eventually(lambda: "ertificate" in stranger.healthy()[1], 15)
         assert not stranger.healthy()[0]
     terminator.close()
+
+
+async def test_a_consumer_the_broker_has_forgotten_is_started_anew(amqp_url: str) -> None:
+    worker = Worker("forgotten")
+    async with opened(amqp_url) as transport, transport.subscribe(worker.subscription):
+        assert (await published(transport, message("amqp://any@forgotten", "before")))[0] is Outcome.CONFIRMED
+        await eventually(lambda: worker.tasks == ["before"], 15)
+        assert transport._life is not None
+        session = transport._life.consumers[0]._session
+        assert session is not None
+        assert session._anycast is not None
+        await session._anycast.basic_cancel(session._tag)  # behind its back
+        assert (await published(transport, message("amqp://any@forgotten", "after")))[0] is Outcome.CONFIRMED
+        await eventually(lambda: worker.tasks == ["before", "after"], 15)
+        assert any("forgotten" in reason for _, reason in worker.states)

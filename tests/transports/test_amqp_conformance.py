@@ -48,12 +48,12 @@ class DeafBook(AckBook):
 class AcksOnReceipt(AmqpConsumer):
     """Takes messages off the broker's books before anybody has handled them."""
 
-    async def received(self, book: AckBook, message: DeliveredMessage) -> None:
+    async def _received(self, book: AckBook, message: DeliveredMessage) -> None:
         assert isinstance(message.delivery, Basic.Deliver)
         assert message.delivery.delivery_tag is not None
         book.opened(message.delivery.delivery_tag)
         book.ack(message.delivery.delivery_tag)
-        await super().received(DeafBook(message.channel), message)
+        await super()._received(DeafBook(message.channel), message)
 
 
 class ConfirmsOff(ConfirmWindow):

@@ -21,6 +21,9 @@ class AckBook:
         self._wake = asyncio.Event()
         self.closed = False
 
+    def __len__(self) -> int:
+        return len(self._open)
+
     def opened(self, tag: int) -> None:
         """A delivery arrived."""
         self._open[tag] = None

@@ -5,23 +5,20 @@ prefetch of the consumer; they cannot be lowered on a live one, so pausing cance
 """
 
 import asyncio
-import contextlib
-import itertools
 import logging
-from functools import partial
 
-from aiormq.abc import AbstractChannel, AbstractConnection, DeliveredMessage
+from aiormq.abc import AbstractConnection, DeliveredMessage
 from pamqp.commands import Basic
 
 from resonate_mq.protocol.errors import InvalidRequestError
 from resonate_mq.protocol.messages import Message, decode_message
 from resonate_mq.transports.amqp.acks import AckBook
-from resonate_mq.transports.amqp.faults import closed, closing_reason, translated
 from resonate_mq.transports.amqp.link import Link
-from resonate_mq.transports.amqp.names import UNICAST_EXCHANGE, queue_of, unicast_key
+from resonate_mq.transports.amqp.names import UNICAST_EXCHANGE, queue_of
 from resonate_mq.transports.amqp.options import AmqpOptions
 from resonate_mq.transports.amqp.publisher import AmqpPublisher
-from resonate_mq.transports.amqp.topology import declare_queue, declare_unicast
+from resonate_mq.transports.amqp.session import ConsumingSession
+from resonate_mq.transports.amqp.topology import REDECLARE_S
 from resonate_mq.transports.backoff import Backoff
 from resonate_mq.transports.gate import CreditGate
 from resonate_mq.transports.port import Subscription, TransportError
@@ -30,9 +27,6 @@ logger = logging.getLogger(__name__)
 
 FIRST_RETRY_S = 0.05
 BURY_RETRY_S = 1.0
-CLOSE_S = 2.0
-FRAMES_BUFFERED = 512  # fewer turns between the driver's readers than its 10
-MAX_PREFETCH = 65_535
 
 
 class AmqpConsumer:
@@ -50,7 +44,7 @@ class AmqpConsumer:
         self._publisher = publisher
         self._options = options
         self._gate: CreditGate[_AnycastDelivery] = CreditGate(subscription.credits, subscription.on_delivery)
-        self._session: _Session | None = None
+        self._session: ConsumingSession | None = None
         self._applying = asyncio.Lock()
 
     async def pause(self) -> None:
@@ -80,7 +74,9 @@ class AmqpConsumer:
         backoff = Backoff(FIRST_RETRY_S, self._options.retry_cap_s)
         while True:
             connection = await self._connected()
-            session = _Session(connection, self, self._options)
+            session = ConsumingSession(
+                connection, self.subscription, self._options, self._received, self._received_unicast
+            )
             self._link.on_down.add(session.link_down)
             try:
                 async with self._applying:
@@ -100,7 +96,7 @@ class AmqpConsumer:
                 self._gate.take_waiting()  # the broker delivers them again
                 await session.close()
                 self._link.on_down.discard(session.link_down)
-            await asyncio.sleep(backoff.next_s())
+            await asyncio.sleep(REDECLARE_S if session.was_cancelled else backoff.next_s())
 
     async def _connected(self) -> AbstractConnection:
         if self._link.trouble:
@@ -113,7 +109,7 @@ class AmqpConsumer:
         self.trouble = trouble
         self.subscription.on_state(not trouble, trouble)
 
-    async def received(self, book: AckBook, message: DeliveredMessage) -> None:
+    async def _received(self, book: AckBook, message: DeliveredMessage) -> None:
         """Take an anycast message: deliver it, let it wait for a credit, send it back or to the dead letters."""
         assert isinstance(message.delivery, Basic.Deliver)
         tag = message.delivery.delivery_tag
@@ -131,7 +127,7 @@ class AmqpConsumer:
             return
         self._gate.offer(_AnycastDelivery(self, book, tag, message, content))
 
-    async def received_unicast(self, message: DeliveredMessage) -> None:
+    async def _received_unicast(self, message: DeliveredMessage) -> None:
         """Take a message to this process: nobody else could take it, so it is off the books already."""
         try:
             content = decode_message(message.body)
@@ -166,110 +162,6 @@ class AmqpConsumer:
 
 
 _burials: set[asyncio.Task[None]] = set()  # the loop alone would forget a running task
-
-
-class _Session:
-    """The channels of one subscription on one connection."""
-
-    def __init__(self, connection: AbstractConnection, consumer: AmqpConsumer, options: AmqpOptions) -> None:
-        self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._connection = connection
-        self._consumer = consumer
-        self._rpc_s = options.rpc_s
-        self._queue_type = options.queue_type
-        self._channels: list[AbstractChannel] = []
-        self._anycast: AbstractChannel | None = None
-        self._book: AckBook | None = None
-        self._prefetch = 0
-        self._tags = itertools.count(1)
-        self._tag = ""
-        self._is_down = False
-
-    def end(self, reason: str) -> None:
-        """Leave `run` with this reason."""
-        if not self.ended.done():
-            self.ended.set_result(reason)
-
-    def link_down(self, reason: str) -> None:
-        """The connection is of no use; nobody would answer a polite close."""
-        self._is_down = True
-        if self._book is not None:
-            self._book.closed = True
-        self.end(reason)
-
-    async def start(self) -> None:
-        """Open the channels and consume what is sent to this process alone."""
-        subscription, rpc_s = self._consumer.subscription, self._rpc_s
-        with translated(f"group '{subscription.group}' cannot be consumed"):
-            unicast = await self._channel()
-            await declare_unicast(unicast, rpc_s)
-            # a fresh name each time: after a half-open connection the old one stays locked until the broker notices
-            inbox = (await unicast.queue_declare("", exclusive=True, auto_delete=True, timeout=rpc_s)).queue
-            assert inbox is not None
-            key = unicast_key(subscription.group, subscription.pid)
-            await unicast.queue_bind(inbox, UNICAST_EXCHANGE, key, timeout=rpc_s)
-            await unicast.basic_consume(inbox, self._consumer.received_unicast, no_ack=True, timeout=rpc_s)
-            self._anycast = await self._channel()
-            self._book = AckBook(self._anycast)
-
-    async def apply(self, credits: int) -> None:
-        """Consume the group's queue with these credits; 0 cancels."""
-        prefetch = min(credits, MAX_PREFETCH)
-        channel, book, rpc_s = self._anycast, self._book, self._rpc_s
-        if prefetch == self._prefetch or channel is None or book is None:
-            return
-        consumer = self._consumer
-        with translated(f"queue '{consumer.queue}' cannot be consumed"):
-            if self._prefetch:
-                tag, self._tag, self._prefetch = self._tag, "", 0
-                await channel.basic_cancel(tag, timeout=rpc_s)
-            if prefetch:
-                await declare_queue(self._connection, consumer.queue, self._queue_type, rpc_s)
-                await channel.basic_qos(prefetch_count=prefetch, timeout=rpc_s)
-                self._tag, self._prefetch = f"resonate-{next(self._tags)}", prefetch
-                receive = partial(consumer.received, book)
-                await channel.basic_consume(consumer.queue, receive, consumer_tag=self._tag, timeout=rpc_s)
-
-    async def run(self) -> str:
-        """Return why it cannot go on."""
-        assert self._book is not None
-        writing = asyncio.create_task(self._book.run())
-        closings = {channel.closing for channel in self._channels} | {self._connection.closing}
-        try:
-            await asyncio.wait({*closings, self.ended, writing}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            writing.cancel()
-            await asyncio.wait({writing})
-        if self.ended.done():
-            return self.ended.result()
-        reasons = [closing_reason(closing) for closing in closings if closing.done()]
-        return f"queue '{self._consumer.queue}' is not consumed any more: {reasons[0] if reasons else 'write failed'}"
-
-    async def close(self) -> None:
-        """Close the channels: what is not ended goes back to the queue."""
-        self.end("closed")
-        book, anycast = self._book, self._anycast
-        is_alive = not self._is_down and not self._connection.is_closed
-        if book is not None and anycast is not None:
-            if is_alive and not anycast.is_closed:
-                with contextlib.suppress(TransportError, TimeoutError):
-                    async with asyncio.timeout(CLOSE_S):
-                        await book.flush()
-            book.closed = True
-        if is_alive:
-            for channel in self._channels:
-                await closed(channel, CLOSE_S)
-
-    async def _channel(self) -> AbstractChannel:
-        channel = await self._connection.channel(
-            publisher_confirms=False, frame_buffer_size=FRAMES_BUFFERED, timeout=self._rpc_s
-        )
-        self._channels.append(channel)
-        channel.on_consumer_cancel_callbacks.add(self._on_cancelled)
-        return channel
-
-    def _on_cancelled(self, frame: object) -> None:
-        self.end(f"the broker ended the consumer of queue '{self._consumer.queue}': it was deleted or moved")
 
 
 class _AnycastDelivery:

@@ -19,7 +19,7 @@ from resonate_mq.transports.amqp.faults import closed, closing_reason, translate
 from resonate_mq.transports.amqp.link import Link
 from resonate_mq.transports.amqp.names import DEAD_QUEUE, UNICAST_EXCHANGE, message_id_of, queue_of, unicast_key
 from resonate_mq.transports.amqp.options import AmqpOptions
-from resonate_mq.transports.amqp.topology import declare_queue, declare_unicast
+from resonate_mq.transports.amqp.topology import REDECLARE_S, declare_queue, declare_unicast
 from resonate_mq.transports.port import Outcome, Outgoing, Report, TransportError
 
 logger = logging.getLogger(__name__)
@@ -153,9 +153,10 @@ class AmqpPublisher:
         if address.cast == "raw":
             return Outcome.NO_CONSUMER, f"queue '{unquote(address.group)}' does not exist; its owner must create it"
         queue = queue_of(address.group)
-        session.forget(queue)
-        asyncio.get_running_loop().call_soon(self._ready, destination_of(str(address)))
-        return Outcome.FAILED, f"queue '{queue}' was deleted; it is declared again at the next attempt"
+        reason = f"queue '{queue}' was deleted; it is declared again in a moment"
+        session.forget(queue, reason)
+        asyncio.get_running_loop().call_later(REDECLARE_S, self._ready, destination_of(str(address)))
+        return Outcome.FAILED, reason
 
     async def _keep(self) -> None:
         while True:
@@ -218,9 +219,11 @@ class _Session:
         self.is_down = True
         self.end(reason)
 
-    def forget(self, queue: str) -> None:
-        """The queue is not there any more."""
-        self._declared.discard(queue)
+    def forget(self, queue: str, reason: str) -> None:
+        """The queue is not there any more; it is declared again when its consumers had time to hear of that."""
+        if queue in self._declared:
+            self._declared.discard(queue)
+            self._refused[queue] = (asyncio.get_running_loop().time() + REDECLARE_S, TransportError(reason))
 
     async def declared(self, queue: str) -> None:
         """Return when the queue exists; callers that ask at the same time share one declaration.

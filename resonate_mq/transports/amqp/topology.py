@@ -13,6 +13,10 @@ from resonate_mq.transports.amqp.faults import closed, translated
 from resonate_mq.transports.amqp.names import UNICAST_EXCHANGE
 from resonate_mq.transports.port import TransportConfigError
 
+REDECLARE_S = 1.0
+"""A deleted queue is not declared again sooner: RabbitMQ 3.10 tells consumers of a quorum queue only a moment after its
+deletion, and not at all if it exists again by then; they would then drop what the new queue delivers, silently."""
+
 _FOUND = re.compile(r"received (?P<wanted>.+?) but current is (?P<found>.+?)\s*$", re.DOTALL)
 
 
