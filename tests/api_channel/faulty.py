@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from resonate_mq.protocol.parse import EXTENSIONS, Profile
+from resonate_mq.protocol.parse import Profile
 from resonate_mq.server.api import Api
 from resonate_mq.server.authentication import TokenGate
 from resonate_mq.server.kernel import Kernel
@@ -20,12 +20,13 @@ from resonate_mq.stores.memory import MemoryStore
 from resonate_mq.transports.api.direct import Handler
 from resonate_mq.transports.api.port import info_by_envelope
 from resonate_mq.transports.port import TransportError
+from tests.support.extensions import ENABLED
 
 Envelope = dict[str, Any]
 
 
 @asynccontextmanager
-async def api(extensions: frozenset[str] = EXTENSIONS, token: str | None = None) -> AsyncIterator[Handler]:
+async def api(extensions: frozenset[str] = ENABLED, token: str | None = None) -> AsyncIterator[Handler]:
     """A kernel on the memory store; gives the handler of envelopes."""
     store = MemoryStore()
     async with store.open():

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import orjson
 import pytest
 from aiohttp import web
 
@@ -146,3 +147,84 @@ async def test_a_server_without_extensions_sees_no_kind_and_no_head_it_does_not_
         else:
             assert not extended
             assert proxy.heads == official
+
+
+class RawServer:
+    """Writes what it is told, byte by byte if need be; counts its connections."""
+
+    def __init__(self, *answers: bytes, then_close: bool = False) -> None:
+        self.answers = list(answers)
+        self.connections = 0
+        self.then_close = then_close
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        while self.answers and await reader.read(65536):
+            for byte in self.answers.pop(0):
+                writer.write(bytes([byte]))
+                await writer.drain()
+            if self.then_close:
+                break
+        writer.close()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[str]:
+        async with await asyncio.start_server(self.serve, "127.0.0.1", 0) as server:
+            yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+def raw(reply: Reply, *headers: str, chunked: bool = False) -> bytes:
+    body = orjson.dumps(reply_envelope("promise.get", "1", reply))
+    if chunked:
+        half = len(body) // 2
+        parts = (body[:half], body[half:])
+        body = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
+        headers = (*headers, "Transfer-Encoding: chunked")
+    else:
+        headers = (*headers, f"Content-Length: {len(body)}")
+    return ("\r\n".join(["HTTP/1.1 200 OK", *headers]) + "\r\n\r\n").encode() + body
+
+
+async def test_answers_in_pieces_in_chunks_and_after_an_interim_answer_are_read() -> None:
+    interim = b"HTTP/1.1 100 Continue\r\n\r\n"
+    server = RawServer(raw(Reply(200, 1)), raw(Reply(200, 2), chunked=True), interim + raw(Reply(200, 3)))
+    async with server.running() as url, HttpChannel(url).open() as channel:
+        assert [(await channel.send(GET))["data"] for _ in range(3)] == [1, 2, 3]
+    assert server.connections == 1
+
+
+async def test_a_connection_the_server_closes_is_not_used_again() -> None:
+    server = RawServer(raw(Reply(200, 1), "Connection: close"), raw(Reply(200, 2)))
+    async with server.running() as url, HttpChannel(url).open() as channel:
+        assert [(await channel.send(GET))["data"] for _ in range(2)] == [1, 2]
+    assert server.connections == 2
+
+
+async def test_half_an_answer_is_no_answer() -> None:
+    server = RawServer(raw(Reply(200, 1))[:-5], then_close=True)
+    async with server.running() as url, HttpChannel(url).open() as channel:
+        with pytest.raises(TransportError, match="closed the connection"):
+            await channel.send(GET)
+
+
+async def test_something_that_does_not_speak_http_is_named() -> None:
+    server = RawServer(b"220 mail.example.org ESMTP\r\n")
+    async with server.running() as url, HttpChannel(url).open() as channel:
+        with pytest.raises(TransportError, match=r"not HTTP/1\.1"):
+            await channel.send(GET)
+
+
+async def test_the_answer_to_a_cancelled_request_is_never_the_answer_to_the_next() -> None:
+    async with serving() as server, HttpChannel(str(server.url)).open() as channel:
+        await channel.send(GET)
+        for number in range(50):
+            cancelled = asyncio.ensure_future(channel.send(request_envelope("promise.get", f"c{number}", {"id": "p"})))
+            await asyncio.sleep(0)
+            cancelled.cancel()
+            answer = await channel.send(request_envelope("promise.get", f"n{number}", {"id": "p"}))
+            assert answer["head"]["corrId"] == f"n{number}"
+
+
+async def test_a_token_with_a_line_break_cannot_smuggle_a_header() -> None:
+    with pytest.raises(TransportConfigError, match="HTTP header"):
+        HttpChannel("http://127.0.0.1:1", token="a\r\nX-Evil: 1")

@@ -19,6 +19,7 @@ from resonate_mq.transports.api.requester import Requester
 from resonate_mq.transports.port import TransportError
 from tests.api_channel.faulty import FaultyChannel, api, kinds
 from tests.support.eventually import eventually
+from tests.support.extensions import ENABLED
 
 TARGET = "poll://any@g"
 FAR = 4_000_000_000_000
@@ -36,7 +37,7 @@ def settle(promise_id: str, data: str = "v") -> r.PromiseSettle:
 
 @asynccontextmanager
 async def connected(
-    server: frozenset[str] = EXTENSIONS, allowed: frozenset[str] = EXTENSIONS, **options: Any
+    server: frozenset[str] = ENABLED, allowed: frozenset[str] = EXTENSIONS, **options: Any
 ) -> AsyncIterator[tuple[Requester, FaultyChannel]]:
     async with api(server) as handler:
         channel = FaultyChannel(handler)

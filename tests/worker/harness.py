@@ -24,12 +24,13 @@ from resonate_mq.worker.execution import Environment, LeafThreads
 from resonate_mq.worker.listeners import Listeners, ListenersByServer
 from resonate_mq.worker.options import ServerLink, WorkerOptions
 from resonate_mq.worker.worker import Worker
+from tests.support.extensions import ENABLED
 
 TARGET = "poll://any@g"
 
 
 @asynccontextmanager
-async def serving(extensions: frozenset[str] = EXTENSIONS, port: int = 0) -> AsyncIterator[Server]:
+async def serving(extensions: frozenset[str] = ENABLED, port: int = 0) -> AsyncIterator[Server]:
     """A server on the memory store."""
     options = ServerOptions(port=port, extensions=extensions)
     async with Server(store=MemoryStore(), transports=[PollHub("poll")], options=options) as server:
@@ -82,13 +83,14 @@ async def working(
     url: str,
     *functions: Callable[..., Any],
     pid: str = "p1",
+    group: str = "g",
     allowed: frozenset[str] = EXTENSIONS,
     threads: int = 8,
     resident: bool = True,
     drains: bool = True,
     **options: Any,
 ) -> AsyncIterator[Site]:
-    """A worker of group `g` at the server `url`."""
+    """A worker at the server `url`."""
     registry = Registry()
     for function in functions:
         registry.add(function)
@@ -104,10 +106,10 @@ async def working(
     async with (
         transport.open(),
         Requester(HttpChannel(url), allowed=allowed).open() as requester,
-        Listeners(requester, transport.unicast("g", pid)).open() as listeners,
+        Listeners(requester, transport.unicast(group, pid)).open() as listeners,
     ):
         worker = Worker(
-            WorkerOptions(group="g", pid=pid, **options),
+            WorkerOptions(group=group, pid=pid, **options),
             [ServerLink.over(requester, lambda: HttpChannel(url))],
             [transport],
             environment,
