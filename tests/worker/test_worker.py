@@ -159,16 +159,15 @@ async def test_leases_are_kept_while_user_code_blocks_the_loop(caplog: pytest.Lo
 
 
 async def test_a_worker_that_does_not_know_a_function_gives_it_back_with_the_reason() -> None:
-    async with serving() as server, working(str(server.url), add) as site:
-        await site.call("u1", "nobody_has_this")
-        await eventually(lambda: site.worker.counters.value("outcomes", "released") == 1)
-        found = await site.requester.call(r.TaskGet("u1"))
-        assert found.data["task"]["state"] in ("pending", "acquired")
-        await eventually(lambda: site.worker.counters.value("outcomes", "released") == 2, within_s=10)
+    def nobody_has_this(ctx: Context) -> str:
+        return "now I do"
 
-        def nobody_has_this(ctx: Context) -> str:
-            return "now I do"
-
+    async with serving() as server:
+        async with working(str(server.url), add) as site:
+            await site.call("u1", "nobody_has_this")
+            await eventually(lambda: site.worker.counters.value("outcomes", "released") == 2, within_s=10)
+            found = await site.requester.call(r.TaskGet("u1"))
+            assert (found.data["task"]["state"], found.data["task"]["version"]) == ("pending", 2)
         async with working(str(server.url), nobody_has_this, pid="p2") as other:
             assert await other.result("u1") == "now I do"
 
@@ -366,10 +365,14 @@ async def test_a_loop_that_stands_still_too_long_gets_no_more_renewals_and_is_no
 
     other_stuck.__name__ = "stuck"
     seen: dict[str, Any] = {}
-    async with serving() as server, working(str(server.url), add, pid="watcher", group="watchers") as watcher:
-        url = str(server.url)
+    async with (
+        serving() as server,
+        ChaosProxy.running(int(str(server.url).rsplit(":", 1)[1])) as line,
+        working(str(server.url), add, pid="watcher", group="watchers") as watcher,
+    ):
 
         async def elsewhere() -> None:
+            url = f"http://127.0.0.1:{line.port}"
             async with working(url, stuck, ttl_s=1.0, max_stall_s=0.5, blocked_after_s=0.3, grace_s=0.0) as site:
                 seen["site"] = site
                 await site.call("s", "stuck")
@@ -379,7 +382,8 @@ async def test_a_loop_that_stands_still_too_long_gets_no_more_renewals_and_is_no
         thread = asyncio.ensure_future(asyncio.to_thread(lambda: asyncio.run(elsewhere())))
         await eventually(lambda: "site" in seen, within_s=20)
         await eventually(lambda: "no longer renewed" in seen["site"].worker.ready()[1], within_s=10)
-        async with working(url, other_stuck, pid="p2") as other:
+        line.refuse()  # or hints would go on waiting in its stream
+        async with working(str(server.url), other_stuck, pid="p2") as other:
             assert await other.result("s") == "in time"
         assert (await watcher.task("s"))["version"] == 2
         release.set()
