@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 import subprocess
 from collections.abc import AsyncIterator
@@ -16,7 +17,8 @@ import pytest
 from resonate_mq.protocol.addresses import parse_address
 from resonate_mq.protocol.messages import Execute, Hint, encode_message
 from resonate_mq.transports.amqp import AmqpTransport
-from resonate_mq.transports.port import Delivery, Outcome, Outgoing, Subscription
+from resonate_mq.transports.amqp.faults import translated
+from resonate_mq.transports.port import Delivery, Outcome, Outgoing, Subscription, TransportError
 from tests.support.eventually import eventually
 from transports.rabbitmq.launcher import RabbitNode
 
@@ -227,3 +229,42 @@ async def test_a_consumer_the_broker_has_forgotten_is_started_anew(amqp_url: str
         assert (await published(transport, message("amqp://any@forgotten", "after")))[0] is Outcome.CONFIRMED
         await eventually(lambda: worker.tasks == ["before", "after"], 15)
         assert any("forgotten" in reason for _, reason in worker.states)
+
+
+async def test_a_cancellation_that_the_driver_swallows_still_ends_our_loop() -> None:
+    rounds = 0
+
+    async def driver_call() -> None:
+        nonlocal rounds
+        rounds += 1
+        with contextlib.suppress(asyncio.CancelledError):  # what `wait_for` did before Python 3.12
+            await asyncio.get_running_loop().create_future()
+
+    async def our_loop() -> None:
+        while True:
+            with translated("calling the driver"):
+                await driver_call()
+
+    loop = asyncio.ensure_future(our_loop())
+    await eventually(lambda: rounds == 1)
+    loop.cancel()
+    await asyncio.wait({loop}, timeout=5)
+    assert loop.cancelled()
+    assert rounds == 1
+
+
+async def test_a_cancellation_that_the_driver_makes_up_is_a_failure_of_the_transport() -> None:
+    async def driver_call() -> None:
+        raise asyncio.CancelledError
+
+    with pytest.raises(TransportError, match="the connection was closed"), translated("calling the driver"):
+        await driver_call()
+
+
+async def test_transports_open_and_close_a_hundred_times_without_hanging(amqp_url: str) -> None:
+    for number in range(100):
+        worker = Worker(f"again-{number % 3}")
+        async with asyncio.timeout(30), opened(amqp_url) as transport, transport.subscribe(worker.subscription):
+            if number % 2:
+                await published(transport, message(f"amqp://any@again-{number % 3}"))
+                await eventually(lambda worker=worker: worker.tasks, 15)  # type: ignore[misc]

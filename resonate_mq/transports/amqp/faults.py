@@ -57,14 +57,18 @@ async def closed(channel: AbstractChannel, timeout_s: float) -> None:
 def translated(what: str) -> Iterator[None]:
     """Turn driver errors into a TransportError that names `what` was being done.
 
-    The driver fails calls on a connection that goes away with CancelledError too: taken for a cancellation of ours, it
-    would end the loop that made the call, silently.
+    It also keeps cancellation apart. The driver fails calls on a connection that goes away with CancelledError: taken
+    for a cancellation of ours, it would end the loop that made the call, silently. And it swallows a real one that
+    comes together with an answer (`wait_for` before Python 3.12): the loop would never end.
     """
+    task = asyncio.current_task()
+    before = task.cancelling() if task is not None else 0
     try:
         yield
+        if task is not None and task.cancelling() > before:
+            raise asyncio.CancelledError
     except asyncio.CancelledError as error:
-        task = asyncio.current_task()
-        if task is None or task.cancelling():
+        if task is None or task.cancelling() > before:
             raise
         raise TransportError(f"{what}: the connection was closed") from error
     except TransportError:

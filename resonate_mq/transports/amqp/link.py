@@ -94,10 +94,15 @@ class Link:
         url = self._address.url
         options = self._options
         properties: FieldTable = {"connection_name": f"resonate-mq {self._purpose}", "product": "resonate-mq"}
-        with translated("cannot connect"):
-            connection: aio_pika.Connection = await aio_pika.connect(
-                url, timeout=options.connect_s, client_properties=properties
-            )
+        connection: aio_pika.Connection | None = None
+        try:
+            with translated("cannot connect"):
+                connection = await aio_pika.connect(url, timeout=options.connect_s, client_properties=properties)
+        except asyncio.CancelledError:
+            if connection is not None:
+                self._part(connection)
+            raise
+        assert connection is not None
         return connection
 
     def _failed(self, error: BaseException) -> None:
