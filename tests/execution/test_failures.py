@@ -21,7 +21,7 @@ from resonate_mq.protocol import requests as r
 from resonate_mq.protocol.envelope import Reply
 from resonate_mq.protocol.records import Value
 from resonate_mq.worker.execution import Execution, Fulfilled, Lost, Released
-from tests.support.machine_session import MachineSession, World
+from tests.support.machine_session import FULL, MachineSession, World
 
 
 class Flaky:
@@ -121,7 +121,7 @@ async def test_the_first_failure_logs_its_traceback_the_delay_and_how_to_stop(
 
 async def test_a_retrying_step_is_visible_as_pending() -> None:
     seen: list[str] = []
-    world = World()
+    world = World(slow_leaf_s=100)
 
     def leaf(ctx: Context) -> None:
         seen.append(str((world.record("x.1") or {}).get("state")))
@@ -493,7 +493,7 @@ async def test_a_step_whose_early_creation_was_lost_is_recorded_whole() -> None:
     def body(ctx: Context) -> Any:
         return (yield ctx.run(lambda _: "kept"))
 
-    world = World()
+    world = World(extensions=FULL)
     world.begin("x", body)
     assert isinstance(await Execution(world.acquire("x", Forgetful), world.environment).run(), Fulfilled)
     assert world.result("x") == "kept"

@@ -7,7 +7,7 @@ import pytest
 
 from resonate_mq.functions.context import Context
 from resonate_mq.functions.retry import Never
-from tests.support.machine_session import World
+from tests.support.machine_session import FULL, World
 
 
 def bar(_: Context, greetee: str) -> str:
@@ -71,7 +71,7 @@ def sleeper(ctx: Context, wf_id: str, secs: float) -> Any:
 
 
 async def test_sleep_suspends_until_its_deadline() -> None:
-    world = World()
+    world = World(extensions=FULL)
     assert await world.run("s", sleeper, "s", 1000.5) == "Workflow s completed after sleeping for 1000.5 seconds."
     assert world.trips == [["promise.create", "task.suspend"], ["task.fulfill"]]
 

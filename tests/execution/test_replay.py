@@ -1,5 +1,6 @@
 """Replay: what was answered is never run again, whatever the moment of the crash (DU-05, DU-23, D9)."""
 
+import asyncio
 from collections import Counter
 from typing import Any
 
@@ -10,7 +11,7 @@ from resonate_mq.functions.errors import IdTakenError, NonDeterminismError
 from resonate_mq.protocol import requests as r
 from resonate_mq.protocol.records import EMPTY
 from resonate_mq.worker.execution import Execution, Fulfilled
-from tests.support.machine_session import Killed, MachineSession, World
+from tests.support.machine_session import FULL, Killed, MachineSession, World, turns
 
 RUNS: Counter[str] = Counter()
 
@@ -214,3 +215,47 @@ async def test_a_truncated_preload_costs_questions_and_no_second_run(
     await world.work()
     assert (world.record("x") or {})["state"] == "resolved"
     assert set(RUNS.values()) == {1}
+
+
+@pytest.mark.parametrize("remote", [True, False])
+async def test_a_child_is_never_durable_before_its_parent(remote: bool) -> None:
+    def nested(ctx: Context) -> Any:
+        return (yield ctx.rpc("leaf", "a") if remote else ctx.run(leaf, "a"))
+
+    def body(ctx: Context) -> Any:
+        return (yield ctx.run(nested))
+
+    world = World(extensions=FULL)
+    world.registry.add(leaf)
+    world.begin("x", body)
+    await world.take("x")
+    last = ["promise.create", "task.suspend"] if remote else ["promise.record"]
+    assert world.trips[0] == ["promise.create", *last]
+
+
+async def test_a_long_replay_lets_other_tasks_have_their_turn() -> None:
+    rounds = 0
+    seen: list[int] = []
+
+    def body(ctx: Context) -> Any:
+        for _ in range(2_000):
+            yield ctx.step("tick", lambda: 1)
+            seen.append(rounds)
+
+    world = World(extensions=FULL)
+    world.begin("x", body)
+    with pytest.raises(Killed):
+        await world.take("x", die_after=1_900)
+    world.apply_release("x")
+
+    async def count() -> None:
+        nonlocal rounds
+        while True:
+            await turns(1)
+            rounds += 1
+
+    seen.clear()
+    counting = asyncio.ensure_future(count())
+    await world.take("x")
+    counting.cancel()
+    assert len(set(seen[:1_900])) >= 5

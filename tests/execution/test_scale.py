@@ -5,7 +5,7 @@ from typing import Any
 
 from resonate_mq.functions.context import Context
 from resonate_mq.worker.execution import Suspended
-from tests.support.machine_session import Killed, World
+from tests.support.machine_session import FULL, Killed, World
 
 
 def square(ctx: Context, n: int) -> int:
@@ -25,7 +25,7 @@ async def test_ten_thousand_steps_complete_and_replay() -> None:
             total += yield ctx.step("tick", tick, n)
         return total
 
-    world = World()
+    world = World(extensions=FULL)
     world.begin("x", body)
     try:
         await world.take("x", die_after=9_000)
@@ -48,7 +48,7 @@ async def test_a_thousand_remote_calls_are_created_in_a_few_round_trips() -> Non
             total += yield promise
         return total
 
-    world = World()
+    world = World(extensions=FULL)
     world.registry.add(square)
     world.begin("x", body)
     await world.take("x")
@@ -61,7 +61,7 @@ async def test_a_thousand_local_steps_at_once() -> None:
     async def body(ctx: Context) -> Any:
         return sum(await asyncio.gather(*(ctx.run(square, n) for n in range(1_000))))
 
-    world = World()
+    world = World(extensions=FULL)
     assert await world.run("x", body) == sum(n * n for n in range(1_000))
     assert len(world.trips) < 1_000
 
@@ -72,7 +72,7 @@ async def test_nesting_is_as_deep_as_the_ids_allow() -> None:
             return 0
         return 1 + (yield ctx.run(deep, n - 1))
 
-    world = World()
+    world = World(extensions=FULL)
     assert await world.run("x", deep, 400) == 400
     assert max(len(one) for one in world.ids()) <= 512
 
@@ -89,14 +89,14 @@ async def test_a_tree_of_generators_fans_out_and_in() -> None:
             total += yield promise
         return total
 
-    assert await World().run("x", tree, 3) == 27
+    assert await World(extensions=FULL).run("x", tree, 3) == 27
 
 
 async def test_a_wide_gather_is_awaited_one_after_another() -> None:
     async def body(ctx: Context) -> Any:
         return sum(await asyncio.gather(*(ctx.rpc("elsewhere") for _ in range(200))))
 
-    world = World()
+    world = World(extensions=FULL)
     world.begin("x", body)
     await world.work_only("x")
     for n in range(200):

@@ -10,7 +10,7 @@ import pytest
 from resonate_mq.functions.context import Context
 from resonate_mq.functions.errors import ResonateCanceledError
 from resonate_mq.worker.execution import Execution, LeafThreads, Lost, Suspended
-from tests.support.machine_session import World, turns
+from tests.support.machine_session import FULL, World, turns
 
 LOG: list[str] = []
 
@@ -57,7 +57,7 @@ async def test_a_body_that_is_not_resident_is_replayed() -> None:
 
 
 async def test_waiting_in_order_suspends_on_one_promise() -> None:
-    world = World()
+    world = World(extensions=FULL)
     world.begin("x", three)
     await world.work_only("x")
     outcome = world.outcomes[-1]
@@ -67,7 +67,7 @@ async def test_waiting_in_order_suspends_on_one_promise() -> None:
 
 
 async def test_what_settled_meanwhile_is_known_after_one_resume() -> None:
-    world = World()
+    world = World(extensions=FULL)
     world.begin("x", three)
     await world.work_only("x")
     for one in ("x.3", "x.2", "x.1"):
@@ -433,6 +433,7 @@ async def test_a_local_body_whose_promise_was_canceled_has_no_say_any_more() -> 
         try:
             return (yield ctx.run(inner))
         except ResonateCanceledError as error:
+            yield ctx.run(note, "after")
             return error.promise_id
 
     world = World()
@@ -442,3 +443,18 @@ async def test_a_local_body_whose_promise_was_canceled_has_no_say_any_more() -> 
     world.settle("x.1.2")
     await world.work_only("x")
     assert world.result("x") == "x.1"
+    assert LOG == ["inner", "went on", "after"]
+
+
+async def test_a_body_whose_lease_is_lost_stops_at_its_next_step() -> None:
+    world = World()
+
+    def body(ctx: Context) -> Any:
+        session.lost = True
+        yield ctx.begin_rpc("elsewhere")
+        LOG.append("went on")
+
+    world.begin("x", body)
+    session = world.acquire("x")
+    assert isinstance(await Execution(session, world.environment).run(), Lost)
+    assert LOG == []

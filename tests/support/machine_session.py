@@ -24,7 +24,7 @@ from resonate_mq.protocol import requests as r
 from resonate_mq.protocol import tags
 from resonate_mq.protocol.envelope import Reply
 from resonate_mq.protocol.errors import InvalidRequestError
-from resonate_mq.protocol.parse import Profile, parse_request
+from resonate_mq.protocol.parse import EXTENSIONS, Profile, parse_request
 from resonate_mq.protocol.records import PENDING, Promise, Value
 from resonate_mq.worker.execution import (
     Environment,
@@ -37,6 +37,9 @@ from resonate_mq.worker.execution import (
     Suspended,
 )
 from tests.support.extensions import ENABLED
+
+FULL = EXTENSIONS - {"batch"}
+"""What a server has that has everything; batching is the requester's, there is none here."""
 
 
 class Killed(BaseException):
@@ -360,4 +363,15 @@ def _kind(request: Any) -> str:
     return str(request.action.kind if isinstance(request, r.TaskFence) else request.kind)
 
 
-__all__ = ["Fulfilled", "Killed", "Lost", "MachineSession", "Released", "Suspended", "World", "end_worlds", "turns"]
+__all__ = [
+    "FULL",
+    "Fulfilled",
+    "Killed",
+    "Lost",
+    "MachineSession",
+    "Released",
+    "Suspended",
+    "World",
+    "end_worlds",
+    "turns",
+]

@@ -6,6 +6,7 @@ a future: that is what a step costs most.
 
 import asyncio
 import inspect
+import threading
 from collections.abc import Coroutine, Generator
 from contextvars import ContextVar, copy_context
 from types import FrameType
@@ -77,10 +78,12 @@ class GeneratorDriver:
             except StopIteration as stop:
                 owner.ended(stop.value, None)
                 return
-            except (Exception, SystemExit, asyncio.CancelledError) as raised:  # noqa: BLE001 - the boundary to user code
-                owner.ended(None, raised)
-                return
             except Evicted:
+                return
+            except BaseException as raised:
+                if _ends_process(raised):
+                    raise
+                owner.ended(None, raised)
                 return
             value = error = None
             try:
@@ -157,7 +160,7 @@ class GeneratorDriver:
 class AsyncDriver:
     """Runs a coroutine as an asyncio task; each `await` of a command waits on a real future."""
 
-    __slots__ = ("_outstanding", "_over", "_owner", "_stuck", "engine", "task")
+    __slots__ = ("_coroutine", "_outstanding", "_over", "_owner", "_stuck", "engine", "task")
 
     def __init__(self, owner: Owner, engine: Engine, coroutine: Coroutine[Any, Any, Any]) -> None:
         self._owner = owner
@@ -168,7 +171,8 @@ class AsyncDriver:
         engine.active += 1
         context = copy_context()
         context.run(_RUNNING.set, self)
-        self.task = asyncio.get_running_loop().create_task(coroutine, context=context)
+        self._coroutine = coroutine
+        self.task = asyncio.get_running_loop().create_task(_contained(coroutine), context=context)
         self.task.add_done_callback(self._done)
 
     def wait(self, waitable: Command[Any] | Promise[Any]) -> "asyncio.Future[Any]":
@@ -213,12 +217,15 @@ class AsyncDriver:
         if not self._outstanding:
             self.engine.active -= 1
         self._over = True
+        self._coroutine.close()  # canceled before its first line, it would complain that nobody awaited it
+        value: Any = None
+        error: BaseException | None = None
         if task.cancelled():
-            error: BaseException | None = asyncio.CancelledError()
-        else:
-            error = task.exception()
+            error = asyncio.CancelledError()
+        elif (error := task.exception()) is None:
+            value, error = task.result()
         if not self._owner.dead and not self.engine.stopped:
-            self.engine.schedule(self._owner.ended, None if error is not None else task.result(), error)
+            self.engine.schedule(self._owner.ended, value, error)
         self.engine.woke()
         self.engine.drain()
 
@@ -243,9 +250,8 @@ class AsyncDriver:
         return all(id(wait.future) in awaited for wait in self._outstanding)
 
     def where(self) -> str:
-        """Return `file:line` where the task is, or of the running code that asks."""
-        frames = self.task.get_stack(limit=1)
-        return _place(frames[-1] if frames else None)
+        """Return `file:line` of the body where the task is, or of the running code that asks."""
+        return _place(getattr(self._coroutine, "cr_frame", None))
 
     def evict(self) -> None:
         """Fail every future with `Evicted`; what waits for something else is cancelled."""
@@ -282,6 +288,21 @@ class _Wait:
 
     def _given_up(self, future: "asyncio.Future[Any]") -> None:
         self.driver.released(self)
+
+
+async def _contained(coroutine: Coroutine[Any, Any, Any]) -> tuple[Any, BaseException | None]:
+    """Return (value, None), or (None, error) for the errors by which a task would end the whole loop."""
+    try:
+        return await coroutine, None
+    except (SystemExit, KeyboardInterrupt) as error:
+        if _ends_process(error):
+            raise
+        return None, error
+
+
+def _ends_process(error: BaseException) -> bool:
+    """Tell whether this is ctrl-C, which only the main thread gets; a function must not end its worker."""
+    return isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread()
 
 
 def _fill(future: "asyncio.Future[Any]", value: Any, error: Exception | None) -> None:
