@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 
 from tests.support.brokers import shared_rabbit_url, start_rabbit
+from tests.support.extensions import tell_other_processes
 from tests.support.processes import Spawner
 from transports.rabbitmq.launcher import RabbitNode
+
+tell_other_processes()
 
 
 @pytest.fixture

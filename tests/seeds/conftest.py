@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from resonate_mq.protocol.parse import EXTENSIONS
 from tests.seeds.stage import Stage, alias
 from tests.support.serving import Clients, ServerThread
 
@@ -16,7 +15,7 @@ def _documents_name(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, name, module)
 
 
-@pytest.fixture(params=["local", "http", "http-without-extensions"])
+@pytest.fixture(params=["local", "http"])
 def stage(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
     """Where blocks are played."""
     if request.param == "local":
@@ -26,7 +25,7 @@ def stage(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
         finally:
             clients.stop_all()
         return
-    with ServerThread(extensions=EXTENSIONS if request.param == "http" else frozenset()) as server:
+    with ServerThread() as server:
         clients = Clients(url=server.url)
         monkeypatch.setenv("RESONATE_URL", server.url)  # for blocks that make their client themselves
         try:

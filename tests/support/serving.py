@@ -14,6 +14,7 @@ from typing import Any
 from resonate_mq import Resonate
 from resonate_mq.server import Server, ServerOptions
 from resonate_mq.wiring import make_publishers, make_store
+from tests.support.extensions import ENABLED
 
 START_S = 20.0
 
@@ -24,7 +25,7 @@ class ServerThread:
     def __init__(self, store: str = "memory://", transports: Mapping[str, str] | None = None, **options: Any) -> None:
         self._store = store
         self._transports = dict(transports or {})
-        self._options = {"port": 0, **options}
+        self._options = {"port": 0, "extensions": ENABLED, **options}
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
         self._ready: Future[str] = Future()
