@@ -29,9 +29,7 @@ from resonate_mq.protocol.records import PENDING, Promise, Value
 from resonate_mq.worker.execution import (
     Environment,
     Execution,
-    Fulfilled,
     LeafThreads,
-    Lost,
     Outcome,
     Released,
     Suspended,
@@ -361,17 +359,3 @@ class MachineSession:
 
 def _kind(request: Any) -> str:
     return str(request.action.kind if isinstance(request, r.TaskFence) else request.kind)
-
-
-__all__ = [
-    "FULL",
-    "Fulfilled",
-    "Killed",
-    "Lost",
-    "MachineSession",
-    "Released",
-    "Suspended",
-    "World",
-    "end_worlds",
-    "turns",
-]
