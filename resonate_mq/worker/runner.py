@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any, Protocol, assert_never
 
 from resonate_mq.protocol.records import ACQUIRED, PENDING
-from resonate_mq.protocol.requests import TaskRelease
+from resonate_mq.protocol.requests import TaskGet, TaskHeartbeat, TaskRelease
 from resonate_mq.protocol.tags import TIMER
 from resonate_mq.transports.port import TransportError
 from resonate_mq.worker.execution.outcomes import Fulfilled, Lost, Outcome, Released, Suspended
@@ -27,6 +27,7 @@ from resonate_mq.worker.slots import Slots
 
 logger = logging.getLogger(__name__)
 
+LATE = 0.5  # of the lease: an acquire answered later than this is confirmed before its body starts
 LONGEST_DELAY_S = 60.0  # between two tries of a task nobody here can run; D14
 REMEMBERED_RELEASES = 10_000
 PREDECESSOR_S = 1.0  # a run that is being suspended gets this long to end before its successor replays
@@ -131,6 +132,11 @@ class Runner:
         if task["state"] != ACQUIRED or promise["state"] != PENDING or promise["tags"].get(TIMER) == "true":
             return  # settled meanwhile, or a timer, which the server settles itself (D6)
         task_id, version = task["id"], task["version"]
+        if served.leases.clock() - sent_at > self._options.ttl_s * LATE:
+            confirmed_at = await self._confirmed(served, task_id, version)
+            if confirmed_at is None:
+                return  # it will be offered again when its lease has ended
+            sent_at = confirmed_at
         lease = served.leases.hold(task_id, version, sent_at)
         try:
             if not await self._after_predecessor(served, task_id, version):
@@ -151,6 +157,23 @@ class Runner:
     def forget_bodies(self) -> None:
         """Drop every suspended body."""
         self._residents.clear()
+
+    async def _confirmed(self, served: Served, task_id: str, version: int) -> float | None:
+        """Renew a lease whose grant took long to be heard of: a body must not start only to be stopped at once.
+
+        Returns the time from which the lease counts; None when the task is not ours any more or nobody answered. A
+        renewal is answered alike for a lost lease, so the task is looked at after it.
+        """
+        sent_at = served.leases.clock()
+        renew = TaskHeartbeat(self._options.pid, ((task_id, version),))
+        try:
+            replies = await served.requester.sequence((renew, TaskGet(task_id)), deadline_s=self._options.ttl_s / 2)
+        except TransportError as error:
+            logger.warning("task %r not started, its lease was granted too late: %s", task_id, error)
+            return None
+        task = replies[-1].data["task"] if len(replies) == 2 and replies[-1].ok else {}
+        ours = (task.get("state"), task.get("version"), task.get("pid")) == (ACQUIRED, version, self._options.pid)
+        return sent_at if ours else None
 
     async def _after_predecessor(self, served: Served, task_id: str, version: int) -> bool:
         """Let an earlier run of the task end first: its suspend may still be on its way back to us."""
