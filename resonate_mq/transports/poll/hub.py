@@ -48,9 +48,7 @@ class PollHub:
         keeps_without_consumer=False, survives_broker_restart=False, redelivers=False, counts_held=True
     )
 
-    def __init__(
-        self, name: str = "poll", *, max_streams: int = MAX_STREAMS, keepalive_s: float = KEEPALIVE_S
-    ) -> None:
+    def __init__(self, name: str = "poll", *, max_streams: int = MAX_STREAMS, keepalive_s: float = KEEPALIVE_S) -> None:
         self.name = name
         self._keepalive_s = keepalive_s
         self._max_streams = max_streams
