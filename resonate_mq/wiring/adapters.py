@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from resonate_mq.stores.port import Store
 from resonate_mq.transports.api.port import Channel
+from resonate_mq.transports.masking import mask_secrets
 from resonate_mq.transports.port import PublishingTransport, Transport
 
 STORES = {
@@ -85,6 +86,12 @@ def make_publishers(urls: Mapping[str, str], push_hosts: Sequence[str] = ()) -> 
     """
     from resonate_mq.transports.poll.hub import PollHub
 
+    for name, url in urls.items():
+        if urlsplit(url).scheme in ("http", "https"):
+            raise ConfigError(
+                f"transport {name}={mask_secrets(url)}: a server needs no URL for HTTP poll (always on, 'poll') nor for HTTP "
+                "push (--push-host); expected a broker such as amqp://guest:guest@localhost/"
+            )
     publishers = [PollHub("poll"), *(make_transport(name, url) for name, url in urls.items())]
     if push_hosts:
         from resonate_mq.transports.push import HttpPush
