@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import NamedTuple
 
@@ -71,14 +71,15 @@ class _Waiting(NamedTuple):
 
 
 Start = Callable[[Served, Hint, Arrival], None]
-Route = Callable[[str | None], Served | str]
+Route = Callable[[str | None], Served | None]
 
 
 class Intake:
     """Everything this worker is subscribed to.
 
     Args:
-        route: gives the server of a store id, or why there is none.
+        route: gives the server of a store id, None when it is none of ours as far as is known.
+        identify: asks the servers again who they are; returns why a store is still none of ours.
         start: acquires and runs; called with a slot already taken.
         unblocked: gets the messages with settled promises.
         reconnected: called when a subscription flows again.
@@ -91,6 +92,7 @@ class Intake:
         counters: Counters,
         *,
         route: Route,
+        identify: Callable[[str | None], Awaitable[str]],
         start: Start,
         unblocked: Callable[[Unblock], None],
         reconnected: Callable[[], None],
@@ -99,6 +101,8 @@ class Intake:
         self._slots = slots
         self._counters = counters
         self._route = route
+        self._identify = identify
+        self._strangers: set[asyncio.Task[None]] = set()
         self._start = start
         self._unblocked = unblocked
         self._reconnected = reconnected
@@ -119,6 +123,8 @@ class Intake:
                 yield self
             finally:
                 self.close()
+                for asking in self._strangers:
+                    asking.cancel()
 
     def close(self) -> None:
         """Take no more hints; give back what waits. Unblocks still come until the scope ends."""
@@ -173,10 +179,10 @@ class Intake:
     def _take(self, feed: Feed, delivery: Delivery, message: Execute) -> None:
         self._counters.add("hints", by=len(message.hints))
         served = self._route(message.store_id)
-        if isinstance(served, str):
-            self._counters.add("refused")
-            logger.warning("hint refused: %s", served, extra={"task_id": message.hints[0].task_id})
-            delivery.reject(served)
+        if served is None:
+            asking = asyncio.get_running_loop().create_task(self._ask_who_it_is(feed, delivery, message))
+            self._strangers.add(asking)
+            asking.add_done_callback(self._strangers.discard)
             return
         arrival = Arrival(feed, delivery, len(message.hints))
         waits = False
@@ -192,6 +198,18 @@ class Intake:
         if waits:
             patience_s = SINGLE_WAIT_S if len(message.hints) == 1 else PACK_WAIT_S
             asyncio.get_running_loop().call_later(patience_s, self._out_of_patience, arrival)
+
+    async def _ask_who_it_is(self, feed: Feed, delivery: Delivery, message: Execute) -> None:
+        """A server of ours may have come back with another store; a stranger is refused with the reason (D2)."""
+        reason = await self._identify(message.store_id)
+        if self._closed:
+            feed.give_back(delivery)
+        elif self._route(message.store_id) is not None:
+            self._take(feed, delivery, message)
+        else:
+            self._counters.add("refused")
+            logger.warning("hint refused: %s", reason, extra={"task_id": message.hints[0].task_id})
+            delivery.reject(reason)
 
     def _out_of_patience(self, arrival: Arrival) -> None:
         if arrival.returned or not any(waiting.arrival is arrival for waiting in self._waiting):

@@ -228,12 +228,23 @@ class ListenersByServer:
 
     def __init__(self, listeners: Mapping[Requester, Listeners]) -> None:
         self._listeners = dict(listeners)
+        self._doubt_again_at = 0.0
 
     def deliver(self, store_id: str | None, records: tuple[Record, ...]) -> None:
-        """Hand settled records to whoever waits for them; those of an unknown store concern nobody here."""
+        """Hand settled records to whoever waits for them; those of an unknown store are not believed."""
+        known = {requester.known.store_id for requester in self._listeners}
+        if store_id is not None and None not in known and store_id not in known:
+            # perhaps a server of ours came back with another store: its answers to registrations will tell
+            now = asyncio.get_running_loop().time()
+            if now < self._doubt_again_at:
+                return
+            self._doubt_again_at = now + FIRST_REPEAT_S
+            for requester in self._listeners:
+                requester.recheck()
+            self.reconnected()
+            return
         for requester, listeners in self._listeners.items():
-            known = requester.known.store_id
-            if store_id is None or known is None or known == store_id:
+            if store_id is None or requester.known.store_id in (None, store_id):
                 for record in records:
                     listeners.observe(record)
 

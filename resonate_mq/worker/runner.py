@@ -139,16 +139,17 @@ class Runner:
             sent_at = confirmed_at
         lease = served.leases.hold(task_id, version, sent_at)
         try:
-            if not await self._after_predecessor(served, task_id, version):
+            key = (served.key, task_id)
+            if not await self._after_predecessor(served, key, version):
                 return
             run = self._resident_or_new(served, data, lease)
-            served.running[task_id] = run
+            served.running[key] = run
             try:
                 await self._finish(run, await self._outcome(run))
             finally:
                 run.session.park(False)
-                if served.running.get(task_id) is run:
-                    del served.running[task_id]
+                if served.running.get(key) is run:
+                    del served.running[key]
                 if not run.ended.done():
                     run.ended.set_result(None)
         finally:
@@ -175,9 +176,9 @@ class Runner:
         ours = (task.get("state"), task.get("version"), task.get("pid")) == (ACQUIRED, version, self._options.pid)
         return sent_at if ours else None
 
-    async def _after_predecessor(self, served: Served, task_id: str, version: int) -> bool:
+    async def _after_predecessor(self, served: Served, key: tuple[str, str], version: int) -> bool:
         """Let an earlier run of the task end first: its suspend may still be on its way back to us."""
-        earlier = served.running.get(task_id)
+        earlier = served.running.get(key)
         if earlier is None:
             return True
         if earlier.version >= version:

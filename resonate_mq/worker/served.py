@@ -32,7 +32,7 @@ class Served:
         requester: on the worker's loop.
         leases: what is held there.
         early: creates of leaves that run long.
-        running: by task id.
+        running: by store and task id.
     """
 
     def __init__(self, link: ServerLink, options: WorkerOptions) -> None:
@@ -40,9 +40,9 @@ class Served:
         self.requester: Requester = link.requester
         self.leases = Leases(options.ttl_s)
         self.early = EarlyCreates()
-        self.running: dict[str, Running] = {}
-        self._acquiring: set[tuple[str, int]] = set()
-        self._acquired: OrderedDict[tuple[str, int], None] = OrderedDict()
+        self.running: dict[tuple[str, str], Running] = {}
+        self._acquiring: set[tuple[str, str, int]] = set()
+        self._acquired: OrderedDict[tuple[str, str, int], None] = OrderedDict()
 
     @property
     def key(self) -> str:
@@ -51,16 +51,17 @@ class Served:
 
     def is_duplicate(self, task_id: str, version: int) -> bool:
         """Tell whether acquiring at this version is under way or already succeeded here."""
-        hint = (task_id, version)
+        hint = (self.key, task_id, version)
         return hint in self._acquiring or hint in self._acquired
 
-    def acquiring(self, task_id: str, version: int) -> None:
-        """Note that an acquire is under way."""
-        self._acquiring.add((task_id, version))
+    def acquiring(self, task_id: str, version: int) -> tuple[str, str, int]:
+        """Note that an acquire is under way; return what `acquire_ended` wants."""
+        hint = (self.key, task_id, version)
+        self._acquiring.add(hint)
+        return hint
 
-    def acquire_ended(self, task_id: str, version: int, *, acquired: bool) -> None:
+    def acquire_ended(self, hint: tuple[str, str, int], *, acquired: bool) -> None:
         """Note its end. A version that was acquired is over for ever; one that was not may be offered again."""
-        hint = (task_id, version)
         self._acquiring.discard(hint)
         if acquired:
             self._acquired[hint] = None
@@ -68,15 +69,21 @@ class Served:
                 self._acquired.popitem(last=False)
 
 
-def route(serving: tuple[Served, ...], store_id: str | None) -> Served | str:
-    """Return the server a hint belongs to, or why none of ours does (D2)."""
-    unknown = [served for served in serving if served.requester.known.store_id is None]
+def route(serving: tuple[Served, ...], store_id: str | None) -> Served | None:
+    """Return the server a hint belongs to, None when it is none of those this worker is configured for (D2)."""
     if store_id is None:
-        return serving[0] if len(serving) == 1 else "it names no store and this worker answers to several servers"
+        return serving[0] if len(serving) == 1 else None
     for served in serving:
         if served.requester.known.store_id == store_id:
             return served
-    if len(serving) == 1 and unknown:
+    if len(serving) == 1 and serving[0].requester.known.store_id is None:
         return serving[0]  # not asked yet, or announces nothing: the only server there is
+    return None
+
+
+def refusal(serving: tuple[Served, ...], store_id: str | None) -> str:
+    """Return why a hint was refused, for people."""
+    if store_id is None:
+        return "it names no store and this worker answers to several servers"
     known = ", ".join(sorted(served.key for served in serving))
     return f"it comes from store {store_id!r}, which is none of those this worker is configured for ({known})"

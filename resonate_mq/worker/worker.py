@@ -25,7 +25,7 @@ from resonate_mq.worker.listeners import ListenersByServer
 from resonate_mq.worker.metrics import Counters
 from resonate_mq.worker.options import ServerLink, WorkerOptions
 from resonate_mq.worker.runner import Body, Runner
-from resonate_mq.worker.served import Served, route
+from resonate_mq.worker.served import Served, refusal, route
 from resonate_mq.worker.session import HeldTask
 from resonate_mq.worker.slots import Slots
 from resonate_mq.worker.watchdog import LoopWatch
@@ -33,6 +33,7 @@ from resonate_mq.worker.watchdog import LoopWatch
 logger = logging.getLogger(__name__)
 
 ACQUIRE_S = 10.0  # how long a hint is held for an answer to its acquire; then it goes back
+IDENTIFY_S = 5.0  # for asking a server who it is
 STOP_S = 2.0  # for cancelled bodies to end
 
 
@@ -71,6 +72,7 @@ class Worker:
             self._slots,
             self.counters,
             route=lambda store_id: route(self._serving, store_id),
+            identify=self._identify,
             start=self._start,
             unblocked=self._unblocked,
             reconnected=listeners.reconnected,
@@ -200,8 +202,8 @@ class Worker:
         return Execution(session, self._environment)
 
     def _start(self, served: Served, hint: Hint, arrival: Arrival) -> None:
-        served.acquiring(hint.task_id, hint.version)
-        self._spawn(self._acquire(served, hint, arrival))
+        noted = served.acquiring(hint.task_id, hint.version)
+        self._spawn(self._acquire(served, hint, arrival, noted))
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -214,7 +216,7 @@ class Worker:
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("a task of the worker failed", exc_info=error)
 
-    async def _acquire(self, served: Served, hint: Hint, arrival: Arrival) -> None:
+    async def _acquire(self, served: Served, hint: Hint, arrival: Arrival, noted: tuple[str, str, int]) -> None:
         request = TaskAcquire(
             hint.task_id, hint.version, self.options.pid, self.options.ttl_ms, next(self._claims), children=True
         )
@@ -231,7 +233,7 @@ class Worker:
             arrival.unanswered()
             raise
         finally:
-            served.acquire_ended(hint.task_id, hint.version, acquired=acquired)
+            served.acquire_ended(noted, acquired=acquired)
         if reply.status in (429, 503):
             arrival.unanswered()
             return
@@ -245,6 +247,16 @@ class Worker:
     async def _run(self, served: Served, data: dict[str, Any], sent_at: float) -> None:
         self.counters.add("acquired")
         await self._runner.run(served, data, sent_at)
+
+    async def _identify(self, store_id: str | None) -> str:
+        """Ask every server again who it is; return why the store is none of theirs, should that be so."""
+        for served in self._serving:
+            served.requester.recheck()
+            try:
+                await served.requester.facts(deadline_s=IDENTIFY_S)
+            except TransportError as error:
+                logger.debug("server not asked who it is: %s", error)
+        return refusal(self._serving, store_id)
 
     def _slot_freed(self) -> None:
         self._intake.slot_freed()

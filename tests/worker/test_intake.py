@@ -26,6 +26,8 @@ class Acquirer:
         self.options = WorkerOptions(group="g", pid="p", concurrency=concurrency)
         self.slots = Slots(concurrency, lambda: self.intake.slot_freed())
         self.counters = Counters()
+        self.refuse = refuse
+        self.becomes_known = False
         self.started: list[tuple[str, int]] = []
         self.arrivals: dict[str, Arrival] = {}
         self.unblocked: list[Unblock] = []
@@ -35,11 +37,18 @@ class Acquirer:
             self.options,
             self.slots,
             self.counters,
-            route=lambda store_id: self.served if refuse is None else refuse,
+            route=lambda store_id: self.served if self.refuse is None else None,
+            identify=self._identify,
             start=self._start,
             unblocked=self.unblocked.append,
             reconnected=lambda: None,
         )
+
+    async def _identify(self, store_id: str | None) -> str:
+        reason = str(self.refuse)
+        if self.becomes_known:
+            self.refuse = None
+        return reason
 
     def is_duplicate(self, task_id: str, version: int) -> bool:
         return (task_id, version) in self.duplicates
@@ -154,6 +163,16 @@ async def test_a_hint_of_a_server_that_is_not_ours_is_refused_with_a_reason() ->
         await eventually(lambda: len(transport.dead_letters) == 1)
         assert "none of those" in transport.dead_letters[0].reason
         assert acquirer.ids == []
+
+
+async def test_a_server_of_ours_that_came_back_with_another_store_is_recognised() -> None:
+    acquirer = Acquirer(4, refuse="not yet known")
+    acquirer.becomes_known = True
+    async with group(acquirer) as transport:
+        await send(transport, "a", store_id="new")
+        await eventually(lambda: acquirer.ids == ["a"])
+        acquirer.arrivals["a"].answered()
+        assert not transport.dead_letters
 
 
 async def test_while_the_server_is_away_nothing_is_consumed_and_then_everything() -> None:

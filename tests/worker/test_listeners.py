@@ -15,6 +15,7 @@ from resonate_mq.worker import listeners as module
 from resonate_mq.worker.listeners import ListenError, Listeners, ListenersByServer
 from tests.api_channel.faulty import FaultyChannel, api, kinds
 from tests.support.eventually import eventually
+from tests.support.extensions import ENABLED
 
 FAR = 4_000_000_000_000
 
@@ -80,7 +81,10 @@ async def test_repeats_come_less_and_less_often_and_together(monkeypatch: pytest
         watch = listeners._watches["p0"]
         assert watch.interval_s >= 0.4
         batches = [one for one in channel.sent if "promise.register_listener" in kinds([one])]
-        assert len(batches) < 40
+        if "batch" in ENABLED:
+            assert len(batches) < 40
+        else:
+            assert {one["kind"] for one in batches} == {"promise.register_listener"}
         for wait in waits:
             wait.cancel()
 
@@ -126,7 +130,8 @@ async def test_registration_travels_with_the_create() -> None:
         record = await settle(requester, "p")
         listeners.observe(record)
         assert await wait == record
-        assert kinds(channel.sent)[:3] == ["batch", "promise.create", "promise.register_listener"]
+        together = ["promise.create", "promise.register_listener"]
+        assert kinds(channel.sent)[:-1] == (["batch", *together] if "batch" in ENABLED else together)
 
 
 async def test_an_unblock_of_another_store_ends_no_wait_of_ours() -> None:
@@ -137,6 +142,9 @@ async def test_an_unblock_of_another_store_ends_no_wait_of_ours() -> None:
         await eventually(lambda: listeners.waiting_for == 1)
         by_server = ListenersByServer({requester: listeners})
         by_server.deliver("another store", ({"id": "p", "state": "resolved"},))
+        if facts.store_id is None:  # such a server's messages cannot be told from others'
+            assert (await wait)["state"] == "resolved"
+            return
         assert not wait.done()
         record = await settle(requester, "p")
         by_server.deliver(facts.store_id, (record,))

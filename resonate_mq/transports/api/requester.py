@@ -142,6 +142,10 @@ class Requester:
             await self.sequence((), deadline_s=deadline_s)
         return self._exchange.last_facts
 
+    def recheck(self) -> None:
+        """Ask the server anew what it is before the next request: there is reason to think it is another one."""
+        self._exchange.forget()
+
     @property
     def known(self) -> ServerFacts:
         """What is known of the server without asking; an official server's facts before the first contact."""
