@@ -7,7 +7,7 @@ Owns the way from any event loop to the client's own, the error codes, and the t
 from typing import Any
 
 from resonate_mq.client.runtime import Runtime
-from resonate_mq.errors import ResonateStoreError
+from resonate_mq.errors import ResonateShutdownError, ResonateStoreError
 from resonate_mq.protocol import tags as tag_names
 from resonate_mq.protocol.envelope import Reply
 from resonate_mq.protocol.errors import InvalidRequestError
@@ -67,12 +67,15 @@ class Calls:
         return await (await self.runtime.ready()).routing.address(target)
 
     async def _reply(self, request: Request) -> Reply:
-        with translated():
+        with translated(self.runtime):
             return await (await self.runtime.ready()).requester.call(request)
 
 
 class translated:  # noqa: N801  (reads as what it does to errors)
-    """Turn errors of the layers below into `ResonateStoreError`."""
+    """Turn errors of the layers below into those of features B7."""
+
+    def __init__(self, runtime: Runtime[Opened]) -> None:
+        self._runtime = runtime
 
     def __enter__(self) -> None:
         pass
@@ -82,6 +85,8 @@ class translated:  # noqa: N801  (reads as what it does to errors)
             raise ResonateStoreError(error.message, error.status * 100) from error
         if isinstance(error, ListenError):
             raise ResonateStoreError(str(error), error.status * 100) from error
+        if isinstance(error, TransportError) and self._runtime.is_stopping:
+            raise ResonateShutdownError("the client was stopped before this call was answered") from error
         if isinstance(error, TransportError):
             raise ResonateStoreError(str(error), 50300) from error
 

@@ -189,7 +189,7 @@ class Invocations:
     async def _launch(self, plan: Plan, handle: Handle[Any]) -> None:
         """Make the call durable, start it if it runs here, wait for its settlement and tell the handle."""
         try:
-            with translated():
+            with translated(self._runtime):
                 record = await self._start(plan, handle)
             self._deliver(record, handle, plan.codec, plan.annotation)
         except asyncio.CancelledError:
@@ -200,7 +200,7 @@ class Invocations:
 
     async def _attach(self, handle: Handle[Any]) -> None:
         try:
-            with translated():
+            with translated(self._runtime):
                 record = await self._listen(handle)
             entry = self.registry.find(record["tags"].get(tag_names.FUNC, ""))
             self._deliver(record, handle, Codec(), UNTYPED if entry is None else entry.signature.result)

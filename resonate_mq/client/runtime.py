@@ -14,6 +14,7 @@ import weakref
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from resonate_mq.errors import ResonateShutdownError
@@ -142,6 +143,7 @@ class Runtime(Generic[T]):
         if life is None or stack is None:
             return
         self._stack = None
+        life.stop_wanted.set()
         try:
             await stack.aclose()
         finally:
@@ -155,13 +157,13 @@ class Runtime(Generic[T]):
 
         Args:
             coroutine: takes care of its own errors, and begins with `await runtime.ready()`.
-            lost: told why when the loop ended before it began.
+            lost: told why when the loop ended before the coroutine did; may be told what it knows already.
         """
         life = self._ensure()
-        if asyncio._get_running_loop() is life.loop:
-            self._begin(life, coroutine)
-            return
         work = _Work(coroutine, lost)
+        if asyncio._get_running_loop() is life.loop:
+            self._begin(life, work)
+            return
         life.handed_over.add(work)
         try:
             life.loop.call_soon_threadsafe(self._take_over, life, work)
@@ -174,7 +176,8 @@ class Runtime(Generic[T]):
 
         def lost(error: BaseException) -> None:
             coroutine.close()
-            result.set_exception(error)
+            if not result.done():
+                result.set_exception(error)
 
         self.spawn(self._settle(coroutine, result), lost)
         return result
@@ -191,6 +194,12 @@ class Runtime(Generic[T]):
         if life.opened.done():
             return life.opened.result()
         return await asyncio.shield(life.opened)
+
+    @property
+    def is_stopping(self) -> bool:
+        """Tell whether what is open here is being closed. Only for coroutines that this runtime runs."""
+        life = self._lives.get(asyncio.get_running_loop())
+        return life is None or life.stop_wanted.is_set()
 
     async def run(self, coroutine: Coroutine[Any, Any, R]) -> R:
         """Await `coroutine` on the client's loop from whatever loop runs here."""
@@ -232,7 +241,7 @@ class Runtime(Generic[T]):
     def _live(self, life: _Life[T]) -> None:
         asyncio.set_event_loop(life.loop)
         try:
-            life.loop.run_until_complete(self._scope(life))
+            self._run(life)
         except Exception as error:
             if life.opened.done() and life.opened.exception() is None:
                 logger.error("%s ended by an error; the next call starts it again", self._name, exc_info=error)
@@ -242,9 +251,22 @@ class Runtime(Generic[T]):
                 life.loop.run_until_complete(_end_all(life.tasks))
                 life.loop.run_until_complete(life.loop.shutdown_asyncgens())
             self._forget(life)
+            while life.tasks:  # handed over by other threads in the meantime
+                life.loop.run_until_complete(_end_all(life.tasks))
             self._lives.pop(life.loop, None)
             life.loop.close()
             _lose(life)
+
+    def _run(self, life: _Life[T]) -> None:
+        scope = life.loop.create_task(self._scope(life))
+        while not scope.done():
+            try:
+                life.loop.run_until_complete(scope)
+            except (SystemExit, KeyboardInterrupt) as error:
+                if scope.done():
+                    raise
+                # asyncio lets any task end the loop by these, and users make tasks; it has its error, we go on
+                logger.error("%s was raised in a task of %s", type(error).__name__, self._name, exc_info=error)
 
     async def _scope(self, life: _Life[T]) -> None:
         try:
@@ -275,12 +297,17 @@ class Runtime(Generic[T]):
 
     def _take_over(self, life: _Life[T], work: _Work) -> None:
         life.handed_over.discard(work)
-        self._begin(life, work.coroutine)
+        self._begin(life, work)
 
-    def _begin(self, life: _Life[T], coroutine: Coroutine[Any, Any, None]) -> None:
-        task = life.loop.create_task(coroutine)
+    def _begin(self, life: _Life[T], work: _Work) -> None:
+        task = life.loop.create_task(work.coroutine)
         life.tasks.add(task)
-        task.add_done_callback(life.tasks.discard)
+        task.add_done_callback(partial(self._ended, life, work))
+
+    def _ended(self, life: _Life[T], work: _Work, task: asyncio.Task[None]) -> None:
+        life.tasks.discard(task)
+        if task.cancelled():  # perhaps before its first step, and then it has told nobody
+            work.lost(ResonateShutdownError("the client was stopped"))
 
     async def _settle(self, coroutine: Coroutine[Any, Any, R], result: "Future[R]") -> None:
         if not result.set_running_or_notify_cancel():

@@ -3,6 +3,7 @@
 import functools
 import json
 import logging
+import threading
 import time
 from collections.abc import Generator
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from resonate_mq import Context, Resonate
-from resonate_mq.errors import DecodeError, ResonateStoreError
+from resonate_mq.errors import DecodeError, ResonateShutdownError, ResonateStoreError
 from resonate_mq.retry_policies import Constant, Never
 from resonate_mq.transports.api.http import HttpChannel
 from resonate_mq.transports.poll.client import PollTransport
@@ -237,6 +238,37 @@ def test_a_dependency_that_cannot_be_opened_fails_the_start() -> None:
         with pytest.raises(ConnectionError, match="no database here"):
             client.start()
     assert not client._core.runtime.is_running
+
+
+def test_no_call_hangs_however_often_the_client_is_stopped_under_it() -> None:
+    client = Resonate(ttl=2)
+    client.register(_one)
+    outcomes: dict[str, int] = {}
+    over = threading.Event()
+
+    def call(name: str) -> None:
+        number = 0
+        while not over.is_set():
+            number += 1
+            try:
+                outcome = str(client.run(f"{name}-{number}", _one))
+            except ResonateShutdownError:
+                outcome = "stopped"
+            outcomes[outcome] = outcomes.get(outcome, 0) + 1
+
+    threads = [threading.Thread(target=call, args=(name,), daemon=True) for name in "abcd"]
+    for thread in threads:
+        thread.start()
+    for _ in range(12):
+        done = outcomes.get("1", 0)
+        eventually_sync(lambda done=done: outcomes.get("1", 0) >= done + 10, within_s=20)  # type: ignore[misc]
+        client.stop()
+    over.set()
+    for thread in threads:
+        thread.join(20)
+    assert not any(thread.is_alive() for thread in threads)
+    assert set(outcomes) == {"1", "stopped"}
+    client.stop()
 
 
 def test_the_public_names_are_these() -> None:

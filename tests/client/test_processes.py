@@ -83,6 +83,16 @@ def test_a_script_that_ends_gives_back_what_it_held(spawner: Spawner, tmp_path: 
             taker.stop()
 
 
+@pytest.mark.parametrize("store", [None, "sqlite"])
+def test_a_script_ends_without_a_word_of_complaint(spawner: Spawner, tmp_path: Path, store: str | None) -> None:
+    where = "memory" if store is None else f"sqlite:///{tmp_path}/app.db"
+    script = start(spawner, "offline", where, tmp_path / "side")
+    assert script.exited_sync(20) == 0
+    assert "result 2" in script.log()
+    assert "Traceback" not in script.log(), script.log()
+    assert "ERROR" not in script.log()
+
+
 def test_a_forked_child_is_a_process_of_its_own(spawner: Spawner, tmp_path: Path) -> None:
     with ServerThread() as server:
         process = start(spawner, "fork", server.url, tmp_path / "side")
