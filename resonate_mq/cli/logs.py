@@ -20,10 +20,15 @@ class FieldFormatter(logging.Formatter):
 
 
 def configure_logging(level: str) -> None:
-    """Send records of `level` and above to stderr; of the libraries below us, warnings only."""
+    """Send records of `level` and above to stderr; of the libraries below us, warnings only.
+
+    The AMQP driver calls each attempt to connect an error, with its traceback; our transport says once what is wrong.
+    """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(FieldFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("resonate_mq").setLevel(level.upper())
+    if level.upper() != "DEBUG":
+        logging.getLogger("aiormq").setLevel(logging.CRITICAL)
