@@ -89,8 +89,8 @@ def make_publishers(urls: Mapping[str, str], push_hosts: Sequence[str] = ()) -> 
     for name, url in urls.items():
         if urlsplit(url).scheme in ("http", "https"):
             raise ConfigError(
-                f"transport {name}={mask_secrets(url)}: a server needs no URL for HTTP poll (always on, 'poll') nor for HTTP "
-                "push (--push-host); expected a broker such as amqp://guest:guest@localhost/"
+                f"transport {name}={mask_secrets(url)}: a server needs no URL for HTTP poll (it is always on) nor for "
+                "HTTP push (--push-host); expected a broker such as amqp://guest:guest@localhost/"
             )
     publishers = [PollHub("poll"), *(make_transport(name, url) for name, url in urls.items())]
     if push_hosts:

@@ -141,7 +141,10 @@ def test_what_cannot_be_configured_is_wrong_usage() -> None:
         (["serve", "--listen", "8001"], "HOST:PORT"),
         (["serve", "--disable-extension", "bach"], "bach"),
         (["serve", "--store", "mongodb://x"], "mongodb"),
-        (["serve", "--store", "memory://", "--transport", "hook=https://u:hidden@h/"], "hook=https://u:***@h/: a server"),
+        (
+            ["serve", "--store", "memory://", "--transport", "hook=https://u:hidden@h/"],
+            "hook=https://u:***@h/: a server",
+        ),
     ):
         ran = run_cli(*arguments)
         assert ran.code in (1, 2), arguments
