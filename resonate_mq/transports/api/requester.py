@@ -113,20 +113,21 @@ class Requester:
         Returns at least one reply, fewer than requests when it stopped; for no requests none, once the server's facts
         are known. Raises like `call`.
         """
-        if self._loop is None:
+        loop = self._loop  # kept: it is forgotten when the scope ends under a call
+        if loop is None:
             raise TransportError(f"{self.channel.name}: the requester is closed; use it inside its open() scope")
-        deadline = self._loop.time() + (self._deadline_s if deadline_s is None else deadline_s)
+        deadline = loop.time() + (self._deadline_s if deadline_s is None else deadline_s)
         replies: list[Reply] = []
         rest = tuple(requests)
         while True:
             part = rest[:MAX_REQUESTS]
-            operation = Operation(part, head, deadline, self._loop.create_future())
+            operation = Operation(part, head, deadline, loop.create_future())
             self._submit(operation)
             try:
                 got = await operation.future
             finally:
                 self._waiting.discard(operation)
-            mine = await settle_claim(self, operation, got, deadline - self._loop.time())
+            mine = await settle_claim(self, operation, got, deadline - loop.time())
             replies += got if mine is None else [*got[:-1], mine]
             rest = rest[len(got) :]
             if not rest or not (replies and replies[-1].ok):
