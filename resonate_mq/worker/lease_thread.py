@@ -7,6 +7,7 @@ the watch over the worker's loop. User code never runs here.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -73,17 +74,17 @@ class LeaseThread:
         Raises:
             Exception: what kept the thread from starting, such as a health port in use.
         """
-        started = threading.Event()
-        thread = threading.Thread(target=self._thread, args=(started,), name="resonate-leases", daemon=True)
+        started, ended = _Signal(), _Signal()
+        thread = threading.Thread(target=self._thread, args=(started, ended), name="resonate-leases", daemon=True)
         thread.start()
         try:
-            await asyncio.to_thread(started.wait, START_S)
+            await started.wait(START_S)
             if self._failure is not None:
                 raise self._failure
             yield self
         finally:
             self._stop()
-            await asyncio.to_thread(thread.join, STOP_S)
+            await ended.wait(STOP_S)
 
     def announce(self) -> None:
         """Send hello now, from whichever thread."""
@@ -100,7 +101,7 @@ class LeaseThread:
             return f"the event loop has not turned for {silent_s:.0f} s; leases are no longer renewed"
         return ""
 
-    def _thread(self, started: threading.Event) -> None:
+    def _thread(self, started: _Signal, ended: _Signal) -> None:
         try:
             asyncio.run(self._run(started))
         except asyncio.CancelledError:
@@ -110,8 +111,9 @@ class LeaseThread:
             logger.error("the lease thread has ended: %s", self._failure)
         finally:
             started.set()
+            ended.set()
 
-    async def _run(self, started: threading.Event) -> None:
+    async def _run(self, started: _Signal) -> None:
         self._loop, self._main = asyncio.get_running_loop(), asyncio.current_task()
         async with AsyncExitStack() as stack:
             links = []
@@ -214,3 +216,21 @@ def _first(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
+
+
+class _Signal:
+    """An event one loop waits for and another thread sets; needs no executor, which an ending interpreter refuses."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._event = asyncio.Event()
+
+    def set(self) -> None:
+        """Set it, from whichever thread."""
+        with contextlib.suppress(RuntimeError):  # nobody waits any more: that loop is closed
+            self._loop.call_soon_threadsafe(self._event.set)
+
+    async def wait(self, limit_s: float) -> None:
+        """Wait until it is set, at most `limit_s` seconds."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._event.wait(), limit_s)

@@ -157,7 +157,7 @@ class Database:
         try:
             if self.pace.is_slow:
                 self._is_committing = True
-                await _finished(asyncio.get_running_loop().run_in_executor(self._committer, self._commit, connection))
+                await self._commit_elsewhere(connection)
             else:
                 self._commit(connection)
         except sqlite3.Error as error:
@@ -170,6 +170,14 @@ class Database:
             raise OutcomeUnknownError(f"COMMIT to {self.path} failed: {error}") from error
         finally:
             self._is_committing = False
+
+    async def _commit_elsewhere(self, connection: sqlite3.Connection) -> None:
+        try:
+            committing = asyncio.get_running_loop().run_in_executor(self._committer, self._commit, connection)
+        except RuntimeError:  # the interpreter ends, and gives no thread to anybody
+            self._commit(connection)
+        else:
+            await _finished(committing)
 
     def _commit(self, connection: sqlite3.Connection) -> None:
         started = time.perf_counter()
