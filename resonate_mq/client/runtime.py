@@ -268,17 +268,6 @@ class Runtime(Generic[T]):
                 # asyncio lets any task end the loop by these, and users make tasks; it has its error, we go on
                 logger.error("%s was raised in a task of %s", type(error).__name__, self._name, exc_info=error)
 
-    def _run(self, life: _Life[T]) -> None:
-        scope = life.loop.create_task(self._scope(life))
-        while not scope.done():
-            try:
-                life.loop.run_until_complete(scope)
-            except (SystemExit, KeyboardInterrupt) as error:
-                if scope.done():
-                    raise
-                # asyncio lets any task end the loop by these, and users make tasks; it has its error, we go on
-                logger.error("%s was raised in a task of %s", type(error).__name__, self._name, exc_info=error)
-
     async def _scope(self, life: _Life[T]) -> None:
         try:
             async with self._open_scope() as opened:
