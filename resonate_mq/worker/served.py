@@ -60,6 +60,11 @@ class Served:
         self._acquiring.add(hint)
         return hint
 
+    def reconnected(self) -> None:
+        """Forget what was acquired where the server names no store: another one may answer there now (D1)."""
+        if self.requester.known.store_id is None:
+            self._acquired.clear()
+
     def acquire_ended(self, hint: tuple[str, str, int], *, acquired: bool) -> None:
         """Note its end. A version that was acquired is over for ever; one that was not may be offered again."""
         self._acquiring.discard(hint)

@@ -75,7 +75,7 @@ class Worker:
             identify=self._identify,
             start=self._start,
             unblocked=self._unblocked,
-            reconnected=listeners.reconnected,
+            reconnected=self._reconnected,
         )
         self._health = None if options.health is None else HealthPort(options.health, self.ready, self.metrics)
         sidecars = () if self._health is None else (self._health,)
@@ -247,6 +247,11 @@ class Worker:
     async def _run(self, served: Served, data: dict[str, Any], sent_at: float) -> None:
         self.counters.add("acquired")
         await self._runner.run(served, data, sent_at)
+
+    def _reconnected(self) -> None:
+        for served in self._serving:
+            served.reconnected()
+        self._listeners.reconnected()
 
     async def _identify(self, store_id: str | None) -> str:
         """Ask every server again who it is; return why the store is none of theirs, should that be so."""
