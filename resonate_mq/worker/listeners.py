@@ -45,11 +45,12 @@ class ListenError(Exception):
 class _Watch:
     """One promise somebody waits for."""
 
-    __slots__ = ("future", "interval_s", "next_at", "waiters")
+    __slots__ = ("future", "interval_s", "known", "next_at", "waiters")
 
     def __init__(self, future: asyncio.Future[Record], now: float) -> None:
         self.future = future
         self.waiters = 0
+        self.known = False  # that the promise exists: it may still be on its way to the server
         self.interval_s = FIRST_REPEAT_S
         self.next_at = now + _jittered(FIRST_REPEAT_S)
 
@@ -131,10 +132,12 @@ class Listeners:
 
         Raises nothing; whoever waits gets `ListenError`.
         """
+        watch = self._watches.get(promise_id)
         if reply.ok:
+            if watch is not None:
+                watch.known = True
             self.observe(reply.data["promise"])
             return
-        watch = self._watches.get(promise_id)
         if watch is not None and not watch.future.done() and reply.status not in (429, 503):
             watch.future.set_exception(ListenError(promise_id, reply.status, str(reply.data)))
 
@@ -206,7 +209,9 @@ class Listeners:
         except TransportError as error:
             logger.debug("listener not registered again", extra={"promise_id": promise_id, "reason": str(error)})
             return
-        self.observe_reply(promise_id, reply)
+        watch = self._watches.get(promise_id)
+        if reply.status != 404 or (watch is not None and watch.known):
+            self.observe_reply(promise_id, reply)  # else its create has not been answered yet; that answer decides
 
     async def _pause(self) -> None:
         """Until a repeat is due; without watches, until there is one. A new watch is noticed within a tick."""

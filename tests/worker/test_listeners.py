@@ -134,6 +134,19 @@ async def test_registration_travels_with_the_create() -> None:
         assert kinds(channel.sent)[:-1] == (["batch", *together] if "batch" in ENABLED else together)
 
 
+async def test_a_repeat_that_overtakes_the_create_fails_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FIRST_REPEAT_S", 0.2)
+    monkeypatch.setattr(module, "TICK_S", 0.05)
+    async with listening() as (listeners, requester, channel):
+        with listeners.expected("p") as settled:
+            await eventually(lambda: kinds(channel.sent).count("promise.register_listener") >= 2)
+            assert not settled.done()
+            replies = await requester.sequence([r.PromiseCreate("p", FAR, EMPTY, {}), listeners.registration("p")])
+            listeners.observe_reply("p", replies[1])
+            record = await settle(requester, "p")
+            assert await asyncio.wait_for(asyncio.shield(settled), 10) == record
+
+
 async def test_an_unblock_of_another_store_ends_no_wait_of_ours() -> None:
     async with listening() as (listeners, requester, _):
         facts = await requester.facts()

@@ -14,6 +14,9 @@ from resonate_mq.transports.api.operation import BUSY, Operation
 from resonate_mq.transports.api.port import Channel, Envelope
 from resonate_mq.transports.port import TransportError
 
+UNREAD = ("unknown", "0")  # kind and corrId of an answer to what the server did not read
+REFUSED_UNREAD = (400, 413)  # not JSON, too large: another try would end alike
+
 
 class Exchange:
     """Messages to one server.
@@ -125,12 +128,14 @@ class Exchange:
 
 def _reply_of(request: Envelope, answer: Envelope, name: str) -> Reply:
     head = answer["head"]
+    status = head.get("status")
+    if (answer.get("kind"), head.get("corrId")) == UNREAD and status in REFUSED_UNREAD:
+        return Reply(status, answer.get("data"))
     if answer.get("kind") != request["kind"] or head.get("corrId") != request["head"]["corrId"]:
         raise TransportError(
             f"{name}: answered {answer.get('kind')!r} {head.get('corrId')!r} to "
             f"{request['kind']!r} {request['head']['corrId']!r}; is something between us mixing up answers?"
         )
-    status = head.get("status")
     if type(status) is not int:
         raise TransportError(f"{name}: the answer to {request['kind']!r} has no status in its head")
     return Reply(status, answer.get("data"))
