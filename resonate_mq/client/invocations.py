@@ -247,7 +247,10 @@ class Invocations:
         if replies[0].status in (409, 422):  # somebody executes it, or it is a promise without a task
             return await opened.requester.sequence((r.PromiseGet(plan.id), listen))
         if replies[0].ok and replies[0].data["task"]["state"] == ACQUIRED:
-            worker.adopt(replies[0].data, sent_at=sent_at)
+            data = replies[0].data
+            if worker.adopt(data, sent_at=sent_at) is False:  # it began to drain in between
+                task = data["task"]
+                await opened.requester.call(r.TaskRelease(task["id"], task["version"], "draining", counted=False))
         return replies
 
     async def _listen(self, handle: Handle[Any]) -> dict[str, Any]:

@@ -36,6 +36,12 @@ PROBE_ID = "resonate-mq-is-the-server-back"  # of a promise that nobody makes
 StateCallback = Callable[[bool, str], None]
 
 
+class RequesterClosedError(TransportError):
+    """Nobody will answer any more: whoever tries again in a loop must stop."""
+
+    retryable = False
+
+
 class Requester:
     """Talks to one server. Use inside `async with requester.open():`, on the loop of that scope.
 
@@ -115,7 +121,7 @@ class Requester:
         """
         loop = self._loop  # kept: it is forgotten when the scope ends under a call
         if loop is None:
-            raise TransportError(f"{self.channel.name}: the requester is closed; use it inside its open() scope")
+            raise RequesterClosedError(f"{self.channel.name}: the requester is closed; use it inside its open() scope")
         deadline = loop.time() + (self._deadline_s if deadline_s is None else deadline_s)
         replies: list[Reply] = []
         rest = tuple(requests)
@@ -315,7 +321,7 @@ class Requester:
         if self._sends:
             await asyncio.wait(list(self._sends))
         for operation in list(self._waiting):
-            operation.fail(TransportError(f"{self.channel.name}: closed before the answer came"))
+            operation.fail(RequesterClosedError(f"{self.channel.name}: closed before the answer came"))
         self._waiting.clear()
         self._queue.clear()
         self._exchange.forget()
