@@ -248,7 +248,7 @@ class Invocations:
             return await opened.requester.sequence((r.PromiseGet(plan.id), listen))
         if replies[0].ok and replies[0].data["task"]["state"] == ACQUIRED:
             data = replies[0].data
-            if worker.adopt(data, sent_at=sent_at) is False:  # it began to drain in between
+            if not worker.adopt(data, sent_at=sent_at):  # it began to drain in between
                 task = data["task"]
                 await opened.requester.call(r.TaskRelease(task["id"], task["version"], "draining", counted=False))
         return replies

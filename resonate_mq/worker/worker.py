@@ -149,19 +149,25 @@ class Worker:
         """
         return TaskCreate(self.options.pid, self.options.ttl_ms, create, next(self._claims), children=True)
 
-    def adopt(self, data: dict[str, Any], *, sent_at: float | None = None, link: ServerLink | None = None) -> None:
+    def adopt(self, data: dict[str, Any], *, sent_at: float | None = None, link: ServerLink | None = None) -> bool:
         """Run a task that was acquired for this process with `task.create`.
+
+        Returns:
+            False when the worker has begun to drain meanwhile: the task must be released then.
 
         Args:
             data: of the reply: task, promise, preload.
             sent_at: monotonic time before the request was sent; the lease is counted from it.
             link: the server it was acquired from; the first one when None.
         """
+        if self._state != "running":
+            return False
         served = self._serving[0] if link is None else next(one for one in self._serving if one.link is link)
         if sent_at is None:
             sent_at = served.leases.clock()
         self._slots.take()
         self._spawn(self._run(served, data, sent_at))
+        return True
 
     def ready(self) -> tuple[bool, str]:
         """Return whether work can flow, and why not. From any thread."""
