@@ -108,6 +108,7 @@ class InProcessTransport:
                 del self._processes[key]
             queue.consumers.remove(consumer)
             consumer.close()
+            queue.pump_soon()
 
     def _accept(self, outgoing: Outgoing) -> tuple[Outcome, str]:
         if not self._open_scopes:
@@ -131,8 +132,12 @@ class InProcessTransport:
         key = "" if self._one_group else group
         queue = self._queues.get(key)
         if queue is None:
-            queue = self._queues[key] = _GroupQueue(self, self._max_queued)
+            queue = self._queues[key] = _GroupQueue(self, key, self._max_queued)
         return queue
+
+    def forget(self, key: str) -> None:
+        """Drop a queue that is empty and that nobody listens to: groups come and go."""
+        self._queues.pop(key, None)
 
     def tell_ready(self, destination: str) -> None:
         """Tell every registered publisher that `destination` is worth a try."""
@@ -148,11 +153,12 @@ class InProcessTransport:
 class _GroupQueue:
     """Messages of one group and who takes them."""
 
-    def __init__(self, transport: InProcessTransport, max_queued: int) -> None:
+    def __init__(self, transport: InProcessTransport, key: str, max_queued: int) -> None:
         self.waiting: deque[Outgoing] = deque()
         self.consumers: list[_InProcessConsumer] = []
         self.starved: set[str] = set()  # destinations that were told the queue is full
         self._transport = transport
+        self._key = key
         self._max_queued = max_queued
         self._turn = itertools.count()
         self._pumping = False
@@ -179,6 +185,8 @@ class _GroupQueue:
             starved, self.starved = self.starved, set()
             for destination in starved:
                 self._transport.tell_ready(destination)
+        if not self.waiting and not self.consumers:
+            self._transport.forget(self._key)
 
     def _next_taker(self, address: Address) -> "_InProcessConsumer | None":
         """The preferred process if it has room, else the one with most free credits; turns break ties."""

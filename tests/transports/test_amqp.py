@@ -268,3 +268,12 @@ async def test_transports_open_and_close_a_hundred_times_without_hanging(amqp_ur
             if number % 2:
                 await published(transport, message(f"amqp://any@again-{number % 3}"))
                 await eventually(lambda worker=worker: worker.tasks, 15)  # type: ignore[misc]
+
+
+async def test_a_message_larger_than_brokers_take_is_refused_and_the_connection_kept(amqp_url: str) -> None:
+    async with opened(amqp_url) as transport:
+        huge = message("amqp://any@huge")._replace(payload=b"x" * 17_000_000)
+        outcome, reason = await published(transport, huge)
+        assert outcome is Outcome.FAILED
+        assert "17000000 bytes" in reason
+        assert await published(transport, message("amqp://any@huge")) == (Outcome.CONFIRMED, "")

@@ -113,6 +113,8 @@ async def what_was_confirmed_survives_a_broker_that_is_killed_under_load(harness
         if harness.guarantees.survives_broker_restart:
             await desk.changes.until(lambda: not desk.transport.healthy()[0], 20, str)
         await harness.start_broker()
+        before = len(one.tasks) + len(two.tasks)
+        await one.until(lambda: len(one.tasks) + len(two.tasks) > before, within_s=BACK_S)
         await one.until(lambda: len({*one.tasks, *two.tasks}) == 1_600, within_s=40)
         await desk.until(lambda: len(desk.confirmed) == 1_600)
 

@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 MAX_MESSAGE_BYTES = 16_000_000  # below the 16 MiB that RabbitMQ 4 takes unless told otherwise
 REOPEN_S = 0.05
+MAX_REFUSED = 1_000
 REFUSAL_S = 5.0  # a queue that could not be declared is not tried again sooner
 MAX_REASON_BYTES = 4_000
 PERSISTENT, TRANSIENT = 2, 1
@@ -248,6 +249,8 @@ class _Session:
         try:
             await declare_queue(self._connection, queue, self._options.queue_type, self._options.rpc_s)
         except TransportError as error:
+            if len(self._refused) >= MAX_REFUSED:
+                self._refused.clear()  # they are asked for again, that is all
             self._refused[queue] = (asyncio.get_running_loop().time() + REFUSAL_S, error)
             raise
         self._refused.pop(queue, None)

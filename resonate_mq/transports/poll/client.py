@@ -203,6 +203,8 @@ class _PollConsumer:
             while True:
                 await asyncio.wait({stream.task, self._renewal}, return_when=asyncio.FIRST_COMPLETED)
                 if stream.task.done():
+                    if not self.trouble:
+                        self._disturbed(f"transport '{self._transport.name}': {self._transport.url} ended the stream")
                     await asyncio.sleep(self._backoff.next_s())
                     stream = self._successor()
                 else:

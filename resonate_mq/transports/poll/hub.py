@@ -57,7 +57,7 @@ class PollHub:
         self._groups: dict[str, dict[str, PollStream]] = {}
         self._by_pid: dict[str, set[PollStream]] = {}
         self._ledger = Ledger()
-        self._starved: dict[str, str] = {}  # group -> destination that found no consumer or no room
+        self._starved: dict[str, str] = {}  # group with members -> destination that found none with room
         self._on_ready: list[Callable[[str], None]] = []
         self._on_lost: list[Callable[[Sequence[Hint]], None]] = []
         self._ready_soon: dict[str, None] = {}
@@ -155,8 +155,8 @@ class PollHub:
             chosen = self._freest(few, weight) or (self._freest(everyone, weight) if few is not everyone else None)
             if chosen is not None:
                 return chosen
-        self._starved[address.group] = destination_of(str(address))
-        return None
+            self._starved[address.group] = destination_of(str(address))
+        return None  # a group without members is announced when its first one comes
 
     def _freest(self, streams: Sequence[PollStream], weight: int) -> PollStream | None:
         fitting = [stream for stream in streams if self._fits(stream, weight)]
@@ -240,6 +240,7 @@ class PollHub:
             del members[stream.pid]
             if not members:
                 del self._groups[stream.group]
+                self._starved.pop(stream.group, None)
         siblings = self._by_pid[stream.pid]
         siblings.discard(stream)
         if not siblings:
