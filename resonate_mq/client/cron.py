@@ -39,8 +39,11 @@ def to_wire(expression: str) -> str:
     first) a numeric weekday is refused, because servers count from Sunday = 1 there.
 
     Raises:
+        TypeError: not text.
         ValueError: the expression cannot be parsed; says what was found and what to write instead.
     """
+    if not isinstance(expression, str):
+        raise TypeError(f"cron must be `str`, got {type(expression).__name__}")
     text = expression.strip()
     text = _SHORTHANDS.get(text.lower(), text)
     fields = text.split()

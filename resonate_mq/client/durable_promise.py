@@ -202,7 +202,13 @@ def complete_key(record: Mapping[str, Any]) -> str | None:
 
 
 def to_wire_text(data: str | None) -> str | None:
-    """Return text as it travels: base64 of its UTF-8."""
+    """Return text as it travels: base64 of its UTF-8.
+
+    Raises:
+        TypeError: not text.
+    """
+    if data is not None and not isinstance(data, str):
+        raise TypeError(f"data must be `str`, got {type(data).__name__}; pass JSON text: data=json.dumps(...)")
     return None if data is None else base64.b64encode(data.encode()).decode()
 
 

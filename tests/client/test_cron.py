@@ -57,3 +57,8 @@ def test_day_of_month_together_with_weekday_is_noticed() -> None:
     assert cron.has_both_days(cron.to_wire("0 0 13 * 5"))
     assert not cron.has_both_days(cron.to_wire("0 0 * * 5"))
     assert not cron.has_both_days(cron.to_wire("0 0 0 13 * ?"))
+
+
+def test_an_expression_that_is_no_text_is_refused_by_type_error() -> None:
+    with pytest.raises(TypeError, match="cron must be `str`, got int"):
+        cron.to_wire(5)  # type: ignore[arg-type]

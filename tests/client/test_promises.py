@@ -177,3 +177,11 @@ async def test_every_verb_has_a_coroutine_and_the_blocking_form_names_it(client:
         made.resolve("1")
     assert (await made.aio.resolve("1")).resolved
     assert (await client.aio.promises.get("p")).value.data == "1"
+
+
+@pytest.mark.parametrize("data", [{"by": "Ada"}, b"1", 5])
+def test_data_that_is_no_text_is_refused_with_what_to_write(client: Resonate, data: Any) -> None:
+    client.promises.create("typed", soon())
+    with pytest.raises(TypeError, match=r"data must be `str`, got \w+; pass JSON text: data=json.dumps"):
+        client.promises.resolve("typed", data=data)
+    assert client.promises.get("typed").pending
