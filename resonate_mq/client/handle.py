@@ -20,23 +20,27 @@ class Handle(Generic[T]):
 
     Attributes:
         id: id of its durable promise.
-        future: settled with the result or the error; wait for it with anything that takes a
-            `concurrent.futures.Future`. Cancelling it does nothing: a durable call goes on without its callers.
+        future: for anything that waits for a `concurrent.futures.Future`. Cancelling it does nothing: a durable call
+            goes on without its callers.
     """
 
-    __slots__ = ("__weakref__", "_created", "_home", "_settled", "future", "id")
+    __slots__ = ("__weakref__", "_created", "_home", "_settled", "id")
 
     def __init__(self, promise_id: str, home: asyncio.AbstractEventLoop | None = None) -> None:
         """`home` is the loop on which it is settled."""
         self.id = promise_id
-        self.future: Future[T] = Future()
         self._home = home
-        self._settled = _Moment(self.future)
-        self._created = _Moment[None](None)
+        self._settled = _Moment[T]()
+        self._created = _Moment[None]()
+
+    @property
+    def future(self) -> "Future[T]":
+        """Settled with the result or the error, for anything that waits for a `concurrent.futures.Future`."""
+        return self._settled.shared()
 
     def done(self) -> bool:
         """Tell whether the result, or the error, is there."""
-        return self.future.done()
+        return self._settled.done
 
     def result(self, timeout: float | None = None) -> T:
         """Wait and return the result.
@@ -51,14 +55,15 @@ class Handle(Generic[T]):
             RuntimeError: called where an event loop runs; write `await handle` there.
             Exception: what the function raised.
         """
-        if not self.future.done():
-            forbid_in_loop("handle.result()", "await handle")
-        return self.future.result(timeout)
+        if self._settled.done:
+            return self._settled.result()
+        forbid_in_loop("handle.result()", "await handle")
+        return self._settled.shared().result(timeout)
 
     def __await__(self) -> Generator[Any, None, T]:
-        if not self.future.done():
+        if not self._settled.done:
             yield from self._settled.wait(self._home).__await__()
-        return self.future.result()
+        return self._settled.result()
 
     async def created(self) -> None:
         """Return once the call is durable: it will be executed whatever happens to this process.
@@ -68,23 +73,23 @@ class Handle(Generic[T]):
         """
         if not self._created.done:
             await self._created.wait(self._home)
-        self._created.check()
+        self._created.result()
 
     def __repr__(self) -> str:
         return f"<Handle {self.id!r} {'done' if self.done() else 'pending'}>"
 
     def _wait_created(self) -> None:
-        self._created.block()
+        self._created.shared().result()
 
     def _confirm(self) -> None:
-        self._created.come(None, None)
+        self._created.come(None)
 
     def _succeed(self, value: T) -> None:
-        self._created.come(None, None)
-        self._settled.come(value, None)
+        self._created.come(None)
+        self._settled.come(value)
 
     def _fail(self, error: BaseException) -> None:
-        self._created.come(None, None)
+        self._created.come(None)
         self._settled.come(None, error)
 
     def _refuse(self, error: BaseException) -> None:
@@ -99,35 +104,35 @@ class _Moment(Generic[T]):
     a concurrent future, made when the first of them comes.
     """
 
-    __slots__ = ("_error", "_future", "_waiters", "done")
+    __slots__ = ("_error", "_future", "_value", "_waiters", "done")
 
-    def __init__(self, future: "Future[T] | None") -> None:
+    def __init__(self) -> None:
         self.done = False
-        self._future = future
+        self._value: Any = None
         self._error: BaseException | None = None
+        self._future: Future[T] | None = None
         self._waiters: list[asyncio.Future[None]] | None = None
-        if future is not None:
-            future.set_running_or_notify_cancel()  # a waiter that gives up must not take the result from the others
 
-    def come(self, value: Any, error: BaseException | None) -> None:
-        if self.done:
-            return
+    def come(self, value: Any, error: BaseException | None = None) -> None:
+        """It is there; what comes later is ignored."""
         with _LOCK:
+            if self.done:
+                return
+            self._value, self._error = value, error
             self.done = True
-            self._error = error
             future = self._future
         if future is not None:
-            if error is None:
-                future.set_result(value)
-            else:
-                future.set_exception(error)
+            self._settle(future)
         for waiter in self._waiters or ():
             if not waiter.done():
                 waiter.set_result(None)
 
-    def check(self) -> None:
+    def result(self) -> T:
+        """Return or raise what it came with. Only once it is done."""
         if self._error is not None:
             raise self._error
+        value: T = self._value
+        return value
 
     async def wait(self, home: asyncio.AbstractEventLoop | None) -> None:
         """Return when it has come, whatever it was."""
@@ -139,27 +144,27 @@ class _Moment(Generic[T]):
             self._waiters.append(waiter)
             await waiter
         else:
-            across = asyncio.wrap_future(self._shared())
+            across = asyncio.wrap_future(self.shared())
             across.add_done_callback(_read)
             await asyncio.wait([across])
 
-    def block(self) -> None:
-        """Wait in a thread; raise the error it came with."""
-        self._shared().result()
-
-    def _shared(self) -> "Future[Any]":
+    def shared(self) -> "Future[T]":
+        """Return the future of those who wait elsewhere."""
         with _LOCK:
             if self._future is not None:
                 return self._future
-            future: Future[Any] = Future()
-            future.set_running_or_notify_cancel()
+            future: Future[T] = Future()
+            future.set_running_or_notify_cancel()  # a waiter that gives up must not take the result from the others
             self._future = future
             if self.done:
-                if self._error is None:
-                    future.set_result(None)
-                else:
-                    future.set_exception(self._error)
+                self._settle(future)
             return future
+
+    def _settle(self, future: "Future[T]") -> None:
+        if self._error is None:
+            future.set_result(self._value)
+        else:
+            future.set_exception(self._error)
 
 
 def _read(future: "asyncio.Future[Any]") -> None:
