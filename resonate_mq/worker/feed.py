@@ -41,11 +41,12 @@ class Feed:
         """Subscribe while the scope lasts."""
 
         def on_state(flows: bool, reason: str) -> None:
-            self.trouble = "" if flows else reason
+            before, self.trouble = self.trouble, "" if flows else reason
             if not flows:
-                logger.warning("deliveries stopped: %s", self.trouble)
+                if reason != before:
+                    logger.warning("deliveries stopped: %s", reason)
                 return
-            if self._connected_before:
+            if before and self._connected_before:  # a newer stream that takes over from an older one is no news
                 logger.info("deliveries flow again", extra={"transport": self._transport.name})
                 reconnected()
             self._connected_before = True
