@@ -8,7 +8,7 @@ import typing
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 _GENERATORS = (collections.abc.Generator, collections.abc.Iterator, collections.abc.Iterable)
@@ -120,16 +120,24 @@ def result_of(func: Callable[..., Any]) -> Any:
         code = getattr(func, "__code__", None)
         if code is None:
             return signature_of(func).result
-        if code not in _BY_CODE:
-            _BY_CODE[code] = _read(func).result
-        return _BY_CODE[code]
+        known = _BY_CODE.get(id(code))
+        if known is None or known[0]() is not code:
+            known = _BY_CODE[id(code)] = weakref.ref(code, partial(_forget, id(code))), _read(func).result
+        return known[1]
     try:
         return _cached_result(annotation)
     except TypeError:  # unhashable metadata in Annotated
         return _result_of(annotation)
 
 
-_BY_CODE: "weakref.WeakKeyDictionary[types.CodeType, Any]" = weakref.WeakKeyDictionary()
+# by identity: code of two modules that reads alike is equal, but its names mean something else
+_BY_CODE: dict[int, tuple[weakref.ref[types.CodeType], Any]] = {}
+
+
+def _forget(identity: int, gone: "weakref.ref[types.CodeType]") -> None:
+    known = _BY_CODE.get(identity)
+    if known is not None and known[0] is gone:
+        del _BY_CODE[identity]
 
 
 def _result_of(annotation: Any) -> Any:

@@ -269,3 +269,15 @@ for value, annotation in ((1, int), ([1, "a"], list[int | str]), ({"a": [None]},
 assert "pydantic" not in sys.modules and "aiohttp" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_two_modules_that_read_alike_keep_their_own_types() -> None:
+    source = "from __future__ import annotations\nclass Item: ...\ndef load(ctx) -> Item: ...\n"
+    first: dict[str, Any] = {"__name__": "first"}
+    second: dict[str, Any] = {"__name__": "second"}
+    exec(compile(source, "first.py", "exec"), first)
+    exec(compile(source, "second.py", "exec"), second)
+    assert first["load"].__code__ == second["load"].__code__
+    assert result_of(first["load"]) is first["Item"]
+    assert result_of(second["load"]) is second["Item"]
+    assert result_of(first["load"]) is first["Item"]
