@@ -24,7 +24,7 @@ from resonate_mq.worker.slots import Slots
 logger = logging.getLogger(__name__)
 
 SINGLE_WAIT_S = 1.0  # how long an unacknowledged hint may wait for a slot; D21
-PACK_WAIT_S = 0.05  # how long the hints of a pack may; D41
+PACK_WAIT_S = 0.05  # how long the hints of a pack may while no slot frees; D41
 
 
 class Arrival:
@@ -196,8 +196,7 @@ class Intake:
                 self._waiting.append(_Waiting(served, hint, arrival))
                 waits = True
         if waits:
-            patience_s = SINGLE_WAIT_S if len(message.hints) == 1 else PACK_WAIT_S
-            asyncio.get_running_loop().call_later(patience_s, self._out_of_patience, arrival)
+            self._be_patient(arrival, asyncio.get_running_loop().time() + SINGLE_WAIT_S, len(message.hints) > 1)
 
     async def _ask_who_it_is(self, feed: Feed, delivery: Delivery, message: Execute) -> None:
         """A server of ours may have come back with another store; a stranger is refused with the reason (D2)."""
@@ -211,8 +210,17 @@ class Intake:
             logger.warning("hint refused: %s", reason, extra={"task_id": message.hints[0].task_id})
             delivery.reject(reason)
 
-    def _out_of_patience(self, arrival: Arrival) -> None:
+    def _be_patient(self, arrival: Arrival, until: float, packed: bool) -> None:
+        """Look again when the hints of a single message, or of a pack, have waited long enough."""
+        loop = asyncio.get_running_loop()
+        look_at = min(until, loop.time() + PACK_WAIT_S) if packed else until
+        loop.call_at(look_at, self._out_of_patience, arrival, until, packed, self._slots.freed)
+
+    def _out_of_patience(self, arrival: Arrival, until: float, packed: bool, freed: int) -> None:
         if arrival.returned or not any(waiting.arrival is arrival for waiting in self._waiting):
+            return
+        if packed and self._slots.freed > freed and asyncio.get_running_loop().time() < until:
+            self._be_patient(arrival, until, packed)  # slots turn over: its turn comes soon, giving back costs more
             return
         self._stop()
         if self._slots.free > 0:

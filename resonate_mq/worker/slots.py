@@ -10,6 +10,8 @@ class Slots:
 
     `free` may be negative for a while after parked executions came back; nothing new starts until it is positive.
 
+    `freed` counts how often a slot was given back: that it grows shows that work turns over.
+
     Args:
         size: executions at one time.
         on_free: called after a slot became free.
@@ -18,6 +20,7 @@ class Slots:
     def __init__(self, size: int, on_free: Callable[[], None]) -> None:
         self.size = size
         self.free = size
+        self.freed = 0
         self._on_free = on_free
 
     def try_take(self) -> bool:
@@ -34,5 +37,6 @@ class Slots:
     def give(self) -> None:
         """Give a slot back."""
         self.free += 1
+        self.freed += 1
         if self.free > 0:
             self._on_free()

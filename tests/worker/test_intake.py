@@ -145,6 +145,22 @@ async def test_the_hints_of_a_pack_without_slots_go_back_within_a_moment() -> No
         await eventually(lambda: acquirer.ids == ["a", "b", "c", "d"])
 
 
+async def test_the_hints_of_a_pack_stay_while_slots_turn_over() -> None:
+    acquirer = Acquirer(2)
+    async with group(acquirer) as transport:
+        ids = [f"t{number}" for number in range(10)]
+        await send(transport, *ids)
+        for number in range(3, 11):
+            due = asyncio.get_running_loop().time() + 0.03
+            await eventually(lambda due=due: asyncio.get_running_loop().time() >= due)  # type: ignore[misc]
+            acquirer.slots.give()
+            assert acquirer.ids == ids[:number]
+        assert acquirer.counters.value("given_back") == 0
+        acquirer.slots.give()
+        for arrival in acquirer.arrivals.values():
+            arrival.answered()
+
+
 async def test_a_duplicate_starts_nothing_and_is_acknowledged() -> None:
     acquirer = Acquirer(4)
     acquirer.duplicates.add(("a", 0))
