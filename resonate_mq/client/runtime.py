@@ -249,6 +249,7 @@ class Runtime(Generic[T]):
             # those who wait for the opening hear why it failed before they are ended
             with contextlib.suppress(RuntimeError):
                 life.loop.run_until_complete(_end_all(life.tasks))
+                life.loop.run_until_complete(_end_all(asyncio.all_tasks(life.loop)))  # the loop is ours alone
                 life.loop.run_until_complete(life.loop.shutdown_asyncgens())
             self._forget(life)
             while life.tasks:  # handed over by other threads in the meantime
