@@ -56,6 +56,8 @@ def json_to_error(found: Any) -> Exception:
 
 
 def _unknown(found: Any) -> Exception:
+    if found is None:
+        return RemoteError("Error", "rejected without saying why")
     if isinstance(found, str):
         return RemoteError("Error", found)
     if isinstance(found, dict) and isinstance(found.get("message"), str):

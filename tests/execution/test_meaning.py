@@ -288,3 +288,36 @@ async def test_a_retried_body_keeps_its_ids_and_runs_no_step_twice(child: Any) -
     assert await world.run("x", parent) == 3
     assert counts == {"leaf": 1, "body": 3}
     assert world.ids() == ["x", "x.1", "x.1.1"]
+
+
+@pytest.mark.parametrize("kind", ["generator", "async"])
+async def test_a_promise_rejected_from_outside_raises_what_it_says(kind: str) -> None:
+    def gen(ctx: Context) -> Any:
+        found = []
+        for n in range(3):
+            try:
+                yield (yield ctx.promise(id=f"p{n}"))
+            except Exception as error:  # noqa: BLE001 - its type is what is asserted
+                found.append([type(error).__name__, str(error)])
+        return found
+
+    async def coroutine(ctx: Context) -> Any:
+        found = []
+        for n in range(3):
+            try:
+                await (await ctx.promise(id=f"p{n}"))
+            except Exception as error:  # noqa: BLE001 - its type is what is asserted
+                found.append([type(error).__name__, str(error)])
+        return found
+
+    world = World()
+    world.begin("x", gen if kind == "generator" else coroutine)
+    await world.work(jump=False)
+    for n, (state, data) in enumerate([("rejected", "no"), ("rejected", None), ("rejected_canceled", None)]):
+        world.settle(f"p{n}", state, data)
+        await world.work(jump=False)
+    assert world.result("x") == [
+        ["RemoteError", "no"],
+        ["RemoteError", "rejected without saying why"],
+        ["ResonateCanceledError", "[200.00000] Promise p2 canceled"],
+    ]

@@ -137,7 +137,7 @@ def test_errors_of_other_sdks_are_read() -> None:
     assert str(read({"__type": "error", "message": "py"})) == "py"
     assert str(read("just text")) == "just text"
     assert str(read([1, 2])) == "unknown error: [1,2]"
-    assert str(CODEC.decode_error({})) == "unknown error: null"
+    assert str(CODEC.decode_error({})) == "rejected without saying why"
     aggregate = read({"__type": "aggregate_error", "message": "m", "errors": [{"__type": "error", "message": "a"}]})
     assert str(aggregate) == "m"
 
