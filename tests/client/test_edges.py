@@ -6,12 +6,13 @@ import logging
 import threading
 import time
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from resonate_mq import Context, Resonate
-from resonate_mq.errors import DecodeError, ResonateShutdownError, ResonateStoreError
+from resonate_mq.errors import DecodeError, NonDeterminismError, ResonateShutdownError, ResonateStoreError
 from resonate_mq.retry_policies import Constant, Never
 from resonate_mq.transports.api.http import HttpChannel
 from resonate_mq.transports.poll.client import PollTransport
@@ -209,6 +210,58 @@ def test_defaults_of_a_registration_hold_for_its_calls() -> None:
             picky.options(non_retryable_exceptions=(OSError,), timeout=9).run("q")
         assert attempts == [1]
         assert 6 < client.promises.get("q").rel_timeout < 10
+    finally:
+        client.stop()
+
+
+@pytest.mark.parametrize(("store", "times"), [(None, 3), ("sqlite:///{}/app.db", 1)])
+def test_memory_replays_at_every_suspension_and_a_file_keeps_bodies(
+    tmp_path: Path, store: str | None, times: int
+) -> None:
+    client = Resonate.local(store=store and store.format(tmp_path), log_level="WARNING")
+    entered: list[int] = []
+    steps: list[int] = []
+
+    def step(ctx: Context, n: int) -> int:
+        steps.append(n)
+        return n
+
+    @client.register
+    def body(ctx: Context) -> Generator[Any, Any, int]:
+        entered.append(1)
+        total = 0
+        for number in (1, 2):
+            total += yield ctx.run(step, number)
+            yield ctx.sleep(0.05)
+        return total
+
+    try:
+        assert body.run("b") == 3
+        assert (len(entered), steps) == (times, [1, 2])
+    finally:
+        client.stop()
+
+
+def test_code_that_is_not_deterministic_fails_in_local_mode() -> None:
+    client = Resonate()
+    coin = iter(["heads", "tails", "heads"])
+
+    @client.register
+    def gamble(ctx: Context) -> Generator[Any, Any, str]:
+        side = next(coin)
+        yield ctx.run(heads if side == "heads" else tails)
+        yield ctx.sleep(0.02)
+        return side
+
+    def heads(ctx: Context) -> int:
+        return 1
+
+    def tails(ctx: Context) -> int:
+        return 0
+
+    try:
+        with pytest.raises(NonDeterminismError, match=r"tails[\s\S]*heads|heads[\s\S]*tails"):
+            gamble.run("g")
     finally:
         client.stop()
 
