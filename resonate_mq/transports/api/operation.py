@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 from resonate_mq.protocol import requests as r
 from resonate_mq.protocol.envelope import Reply
 from resonate_mq.transports.api.adapt import NONE, Step, refused_locally, steps_of
 from resonate_mq.transports.port import TransportError
 
+_BATCHABLE = frozenset(one for one in get_args(r.Request) if not one.kind.startswith("debug."))
 BUSY = (429, 503)  # the server asks to try again (D15)
 
 
@@ -64,7 +65,7 @@ class Operation:
         self.attempts = 0
         self.ambiguous = False
         self.plain = False
-        self.solo = head is not None or any(request.kind.startswith("debug.") for request in requests)
+        self.solo = head is not None or not _BATCHABLE.issuperset(map(type, requests))
         self.alone = self.solo
         self.last_error = "it was never sent"
 
