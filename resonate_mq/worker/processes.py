@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from resonate_mq.worker.lifecycle import EXIT_BY_SECOND_SIGNAL, StopSignals
+from resonate_mq.worker.lifecycle import ENV_SUPERVISOR, EXIT_BY_SECOND_SIGNAL, StopSignals
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ class ProcessGroup:
     async def _keep(self, child: _Child) -> None:
         while not self._stopping:
             started_at = time.monotonic()
-            env = {**self._env, ENV_INDEX: str(child.index)}
+            env = {**self._env, ENV_INDEX: str(child.index), ENV_SUPERVISOR: str(os.getpid())}
             # a session of its own: a terminal's Ctrl-C reaches us alone, and we pass it on once
             child.process = await asyncio.create_subprocess_exec(*self._argv, env=env, start_new_session=True)
             logger.info("worker process started", extra={"os_pid": child.process.pid, "child": child.index})

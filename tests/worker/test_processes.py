@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import signal
+import sys
 from pathlib import Path
 
 from tests.crash.stage import Stage, stage
@@ -72,3 +74,44 @@ async def test_several_processes_share_the_work_and_one_that_dies_is_replaced(tm
         parent.sigterm()
         assert await parent.exited(within_s=30) == 0
         assert not children(parent)
+
+
+async def test_the_processes_of_a_killed_supervisor_give_their_work_back_and_end(
+    tmp_path: Path, spawner: Spawner
+) -> None:
+    async with stage(tmp_path, spawner) as one:
+        argv = [command("resonate-mq"), "worker", "tests.crash.app:resonate", "--url", one.server.url]
+        argv += ["--group", one.group, "--processes", "2"]
+        parent = spawner(argv, "workers", env={"CRASH_LEDGER": str(one.ledger)})
+        await eventually(lambda: len(re.findall("working as pid", parent.log())) == 2, within_s=60)
+        workers = children(parent)
+        assert len(workers) == 2
+        try:
+            os.kill(parent.pid, signal.SIGKILL)
+            await eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers), within_s=20)
+            assert parent.log().count("the supervisor is gone") == 2
+        finally:
+            for pid in workers:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+
+async def test_a_second_signal_ends_a_process_whose_loop_is_blocked(spawner: Spawner) -> None:
+    program = (
+        "import asyncio, time\n"
+        "from resonate_mq.worker.lifecycle import StopSignals\n"
+        "async def main():\n"
+        "    with StopSignals():\n"
+        "        print('blocked', flush=True)\n"
+        "        time.sleep(60)\n"
+        "try:\n"
+        "    import uvloop as runner\n"
+        "except ImportError:\n"
+        "    runner = asyncio\n"
+        "runner.run(main())\n"
+    )
+    process = spawner([sys.executable, "-c", program], "blocked")
+    await eventually(lambda: "blocked" in process.log(), within_s=30)
+    process.signal(signal.SIGINT)
+    process.sigterm()  # not the same one twice: the kernel keeps only one of a kind
+    assert await process.exited(within_s=20) == 130
