@@ -31,6 +31,7 @@ class AmqpHarness(Unbreakable):
     guarantees: Guarantees = AmqpTransport.guarantees
     faults = frozenset(Fault)
     silence_s = 20.0
+    outage_s = 10.0
 
     transport_class: type[AmqpTransport] = AmqpTransport
     """What is under test; a test of the suite itself puts a broken one here."""

@@ -14,6 +14,7 @@ class Unbreakable:
 
     faults: frozenset[Fault] = frozenset()
     silence_s = 0.0
+    outage_s = 3.0
     scheme = ""
 
     def group(self, name: str) -> str:

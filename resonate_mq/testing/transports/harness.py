@@ -38,12 +38,14 @@ class Harness(Protocol):
         guarantees: what it declares.
         faults: what can be done to it; cases that need another fault do not apply.
         silence_s: seconds within which a half-open line must have been noticed and replaced.
+        outage_s: seconds a frozen broker stays so: longer than what the transport takes to notice.
     """
 
     name: str
     guarantees: Guarantees
     faults: frozenset[Fault]
     silence_s: float
+    outage_s: float
 
     def group(self, name: str) -> str:
         """Return a group name of this case's own for `name`; different names stay different."""

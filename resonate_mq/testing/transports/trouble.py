@@ -87,10 +87,10 @@ async def a_frozen_broker_is_reported_and_used_again_when_it_runs_on(harness: Ha
         try:
             messages = desk.hints("g", 50)
             desk.send(messages)
-            await _outage(10.0)
+            await _outage(harness.outage_s)
             if harness.guarantees.survives_broker_restart:
                 assert not desk.confirmed & {message.message_id for message in messages}, "confirmed by a frozen broker"
-                assert not desk.transport.healthy()[0], "a broker that answers nothing for 10 s is called healthy"
+                assert not desk.transport.healthy()[0], "a broker that answers nothing is called healthy"
         finally:
             await harness.unstall()
         await worker.until(lambda: len(set(worker.tasks)) == 150, within_s=BACK_S)
