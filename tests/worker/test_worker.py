@@ -434,3 +434,26 @@ async def test_the_same_ids_in_a_new_store_run_again() -> None:
         await caller.call("same", "add", 3, 4)
         assert await asyncio.wait_for(caller.result("same"), 20) == 7
         await stack.__aexit__(None, None, None)
+
+
+async def test_among_several_workers_a_body_is_resumed_where_it_slept() -> None:
+    def sleeper(ctx: Context, name: str) -> Generator[Any, Any, str]:
+        promise = yield ctx.promise(id=f"outside-{name}")
+        yield promise
+        return name
+
+    async with (
+        serving(EXTENSIONS) as server,
+        working(str(server.url), sleeper) as one,
+        working(str(server.url), sleeper, pid="p2") as two,
+    ):
+        names = [f"n{number}" for number in range(12)]
+        await asyncio.gather(*(one.call(name, "sleeper", name) for name in names))
+        sites = (one, two)
+        await eventually(lambda: sum(site.worker.counters.value("outcomes", "suspended") for site in sites) == 12)
+        value = invocation("x", "add").param
+        for name in names:
+            assert (await one.requester.call(r.PromiseSettle(f"outside-{name}", "resolved", value))).ok
+        assert await asyncio.gather(*(one.result(name) for name in names)) == names
+        assert sum(site.worker.counters.value("started") for site in sites) == 12
+        assert [site.worker.counters.value("resumed") > 0 for site in sites] == [True, True]
