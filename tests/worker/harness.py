@@ -20,6 +20,7 @@ from resonate_mq.transports.api.http import HttpChannel
 from resonate_mq.transports.api.requester import Requester
 from resonate_mq.transports.poll.client import PollTransport
 from resonate_mq.transports.poll.hub import PollHub
+from resonate_mq.transports.port import ConsumingTransport, PublishingTransport
 from resonate_mq.worker.execution import Environment, LeafThreads
 from resonate_mq.worker.listeners import Listeners, ListenersByServer
 from resonate_mq.worker.options import ServerLink, WorkerOptions
@@ -30,10 +31,13 @@ TARGET = "poll://any@g"
 
 
 @asynccontextmanager
-async def serving(extensions: frozenset[str] = ENABLED, port: int = 0) -> AsyncIterator[Server]:
-    """A server on the memory store."""
+async def serving(
+    extensions: frozenset[str] = ENABLED, port: int = 0, broker: PublishingTransport | None = None
+) -> AsyncIterator[Server]:
+    """A server on the memory store, for HTTP poll and perhaps a broker."""
+    transports: list[PublishingTransport] = [PollHub("poll")] if broker is None else [PollHub("poll"), broker]
     options = ServerOptions(port=port, extensions=extensions)
-    async with Server(store=MemoryStore(), transports=[PollHub("poll")], options=options) as server:
+    async with Server(store=MemoryStore(), transports=transports, options=options) as server:
         yield server
 
 
@@ -63,10 +67,12 @@ class Site:
         return dict(reply.data["task"])
 
 
-def invocation(promise_id: str, name: str, *args: Any, timeout_s: float = 60, version: int = 1) -> r.PromiseCreate:
+def invocation(
+    promise_id: str, name: str, *args: Any, timeout_s: float = 60, version: int = 1, target: str = TARGET
+) -> r.PromiseCreate:
     """The create of a durable call."""
     tags = {
-        "resonate:target": TARGET,
+        "resonate:target": target,
         "resonate:origin": promise_id,
         "resonate:prefix": promise_id,
         "resonate:branch": promise_id,
@@ -75,7 +81,7 @@ def invocation(promise_id: str, name: str, *args: Any, timeout_s: float = 60, ve
     }
     param = encode_invocation(Codec(), name, args, {}, version)
     timeout_at = int((time.time() + timeout_s) * 1000)
-    return r.PromiseCreate(promise_id, timeout_at, param, tags, parse_address(TARGET))
+    return r.PromiseCreate(promise_id, timeout_at, param, tags, parse_address(target, frozenset({"amqp"})))
 
 
 @asynccontextmanager
@@ -88,6 +94,7 @@ async def working(
     threads: int = 8,
     resident: bool = True,
     drains: bool = True,
+    transport: ConsumingTransport | None = None,
     **options: Any,
 ) -> AsyncIterator[Site]:
     """A worker at the server `url`."""
@@ -102,7 +109,7 @@ async def working(
         resident=resident,
     )
     options.setdefault("grace_s", 5.0)
-    transport = PollTransport("poll", url)
+    transport = transport or PollTransport("poll", url)
     async with (
         transport.open(),
         Requester(HttpChannel(url), allowed=allowed).open() as requester,
