@@ -143,6 +143,25 @@ async def test_a_changed_step_is_reported_with_both_sides_and_the_line() -> None
     assert RUNS["compensation"] == 0
 
 
+async def test_a_changed_step_is_noticed_by_the_answer_where_no_preload_shows_it() -> None:
+    mode = {"old": True}
+
+    def body(ctx: Context) -> Any:
+        if mode["old"]:
+            yield ctx.rpc("elsewhere")
+        else:
+            yield ctx.promise()
+
+    world = World(resident=False, extensions=frozenset())
+    world.begin("x", body)
+    await world.work_only("x")
+    mode["old"] = False
+    world.settle("x.1")
+    await world.work_only("x")
+    with pytest.raises(NonDeterminismError, match=r"recorded as rpc of elsewhere.*asks for promise at .*:\d+"):
+        world.result("x")
+
+
 async def test_a_changed_function_name_is_reported_for_async_bodies() -> None:
     mode = {"old": True}
 

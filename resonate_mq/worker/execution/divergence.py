@@ -1,6 +1,7 @@
 """Tells when the code asks for what it cannot have: another step than the recorded one (D11), or no step at all."""
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 from resonate_mq.functions.errors import IdTakenError, NonDeterminismError, ResonateError
@@ -8,7 +9,7 @@ from resonate_mq.protocol import tags
 
 
 def divergence(
-    record: dict[str, Any], *, root_id: str, parent: str, kind: str, label: str, where: str
+    record: dict[str, Any], *, root_id: str, parent: str, kind: str, label: str, where: Callable[[], str]
 ) -> ResonateError | None:
     """Return the error of a record that cannot be this step's, else None. Only for generated ids.
 
@@ -18,21 +19,21 @@ def divergence(
         parent: id of the context that asks.
         kind: of the step asked for.
         label: function name of the step asked for, empty where there is none.
-        where: file and line of the asking code.
+        where: gives file and line of the asking code; called only for an error.
     """
     found = record["tags"]
     found_parent = found.get(tags.PARENT)
     if found_parent != parent:
         owner = f"belongs to {found_parent!r}" if found_parent else "was created outside any execution"
         return IdTakenError(
-            f"step id {record['id']!r} of execution {root_id!r} is taken: that promise {owner}. {where} asks for it as "
-            f"{_shown(kind, label)} of {parent!r}. Ids below an execution's id are its own: use another id for the "
+            f"step id {record['id']!r} of execution {root_id!r} is taken: that promise {owner}. {where()} asks for it "
+            f"as {shown(kind, label)} of {parent!r}. Ids below an execution's id are its own: use another id for the "
             "other promise, start this execution under another id, or name the step with .options(id=...)"
         )
     found_kind, found_label = found.get(tags.KIND), found.get(tags.FUNC, "")
     if found_kind is None or (found_kind == kind and found_label == label):
         return None  # without the tag it was made by another SDK, which says nothing of it
-    return mismatch(root_id, record["id"], _shown(found_kind, found_label), _shown(kind, label), where)
+    return mismatch(root_id, record["id"], shown(found_kind, found_label), shown(kind, label), where())
 
 
 def mismatch(root_id: str, step_id: str, recorded: str, asked: str, where: str) -> NonDeterminismError:
@@ -47,10 +48,6 @@ def mismatch(root_id: str, step_id: str, recorded: str, asked: str, where: str) 
 
 def shown(kind: str, label: str) -> str:
     """Return how a step is called in sentences."""
-    return _shown(kind, label)
-
-
-def _shown(kind: str, label: str) -> str:
     return f"{kind} of {label}" if label else kind
 
 

@@ -168,7 +168,9 @@ class ExecutionEngine:
         """Make the step of a command, from its record where there is one."""
         record = self.cache.pop(command.id, None)
         if record is not None and command.opts.id is None:
-            self._check(record, command, owner)
+            error = self._divergence(record, command, owner.id, owner)
+            if error is not None:
+                self._stop(error)
         codec = codec_of(command, self.environment)
         if command.local:
             draft = draft_local(command, owner.id, owner.deadline_ms, self.lineage, self.environment)
@@ -189,27 +191,22 @@ class ExecutionEngine:
             self._start_remote(owner, step, known=record is not None)
         return step
 
-    def _check(self, record: Record, command: Command[Any], owner: Body) -> None:
-        where = self._where(owner)
-        root_id = self.lineage.root_id
-        error = divergence(
-            record, root_id=root_id, parent=owner.id, kind=command.kind, label=command.label, where=where
-        )
-        if error is not None:
-            self._stop(error)
-
-    def is_mine(self, step: Step, record: Record, owner: Body | None) -> bool:
-        """Check the answer to a creation: under a generated id somebody else's promise may have been found."""
-        if not step.generated or record["tags"].get(tags.PARENT) == step.owner:
-            return True
-        self.verdict = divergence(
+    def _divergence(self, record: Record, asked: Step | Command[Any], parent: str, owner: Body | None) -> Any:
+        return divergence(
             record,
             root_id=self.lineage.root_id,
-            parent=step.owner,
-            kind=step.kind,
-            label=step.label,
-            where="an unknown line" if owner is None else self._where(owner),
+            parent=parent,
+            kind=asked.kind,
+            label=asked.label,
+            where=lambda: "an unknown line" if owner is None else self._where(owner),
         )
+
+    def is_mine(self, step: Step, record: Record, owner: Body | None) -> bool:
+        """Check the answer to a creation: under a generated id another step, or another's promise, may be found."""
+        error = self._divergence(record, step, step.owner, owner) if step.generated else None
+        if error is None:
+            return True
+        self.verdict = error
         self.poke()
         return False
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from resonate_mq.functions.commands import Command, Promise
+from resonate_mq.functions.commands import Promise
 from resonate_mq.worker.execution.environment import Environment
 from resonate_mq.worker.execution.session import Session
 from resonate_mq.worker.execution.step import Step
@@ -76,6 +76,3 @@ class Engine(Protocol):
     def retrying(self, *, parked: bool, by: int) -> None:
         """Count waits for a retry; `parked` ones are long."""
         ...
-
-
-__all__ = ["Command", "Engine", "Stopped"]
