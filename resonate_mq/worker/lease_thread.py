@@ -14,7 +14,6 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Protocol
 
-from resonate_mq.protocol.ids import origin_of
 from resonate_mq.protocol.requests import TaskHeartbeat, WorkerHello
 from resonate_mq.transports.api.requester import Requester
 from resonate_mq.transports.port import TransportError
@@ -207,7 +206,8 @@ def _groups(held: list[Lease], *, by_origin: bool) -> list[list[Lease]]:
     if by_origin:
         origins: dict[str, list[Lease]] = {}
         for lease in held:
-            origins.setdefault(origin_of(lease.task_id), []).append(lease)
+            # not `origin_of`: to them an id with a prefix, `app:order`, is an origin of its own
+            origins.setdefault(lease.task_id.partition(".")[0], []).append(lease)
         return list(origins.values())
     return [held[start : start + TASKS_PER_HEARTBEAT] for start in range(0, len(held), TASKS_PER_HEARTBEAT)]
 
