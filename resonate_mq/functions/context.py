@@ -23,7 +23,7 @@ from resonate_mq.functions.commands import (
     Sleep,
 )
 from resonate_mq.functions.logger import ContextLogger
-from resonate_mq.functions.options import REMOTE_KEYS
+from resonate_mq.functions.options import REMOTE_KEYS, writable
 from resonate_mq.functions.registry import DurableFunction, Registry, name_of, unwrap
 from resonate_mq.functions.sources import Random, Time
 from resonate_mq.protocol.ids import child_id, detached_id
@@ -253,7 +253,7 @@ class Context:
     def _remote(self, call: str, func: Any, kind: str) -> tuple[int, str, str, Callable[..., Any] | None, str]:
         plain: Callable[..., Any] | None = None
         if isinstance(func, str):
-            label = func
+            label = writable("function name", func)
         elif callable(func):
             plain = unwrap(func)
             label = self._surroundings.registry.get(plain).name

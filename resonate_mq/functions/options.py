@@ -114,15 +114,26 @@ def check_legal(value: str) -> str:
     from resonate_mq.protocol.errors import InvalidRequestError
 
     try:
-        return check_id(value, "id")
+        return check_id(writable("id", value), "id")
     except InvalidRequestError as error:
         raise ValueError(error.message) from error
+
+
+def writable(name: str, text: str) -> str:
+    """Refuse here what no JSON can carry, rather than where it is sent."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{name} contains a lone surrogate at index {error.start}") from error
+    if "\0" in text:
+        raise ValueError(f"{name} must not contain null bytes")
+    return text
 
 
 def _tags(name: str, value: Any) -> dict[str, str]:
     if not isinstance(value, dict) or not all(isinstance(part, str) for pair in value.items() for part in pair):
         raise _wrong(name, "dict[str, str]", value)
-    return {_LEGACY_TAGS.get(tag) or tag: text for tag, text in value.items()}
+    return {writable(name, _LEGACY_TAGS.get(tag) or tag): writable(name, text) for tag, text in value.items()}
 
 
 def _ikey(name: str, value: Any) -> Any:
@@ -142,7 +153,7 @@ def _text(name: str, value: Any) -> str:
         raise _wrong(name, "str", value)
     if not value:
         raise ValueError(f"{name} must not be empty")
-    return value
+    return writable(name, value)
 
 
 def _version(name: str, value: Any) -> int:

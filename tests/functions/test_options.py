@@ -99,6 +99,9 @@ def test_options_change_the_command_and_return_it(ctx: Context) -> None:
         ({"tags": {"a": 1}}, TypeError, "tags must be"),
         ({"tags": []}, TypeError, "tags must be"),
         ({"target": 1}, TypeError, "target must be `str`"),
+        ({"target": "g\ud800"}, ValueError, "target contains a lone surrogate at index 1"),
+        ({"tags": {"a": "\0"}}, ValueError, "tags must not contain null bytes"),
+        ({"tags": {"\udfff": "a"}}, ValueError, "tags contains a lone surrogate"),
         ({"retry_policy": 1}, TypeError, "retry_policy must be"),
         ({"retry_policy": Never}, TypeError, "retry_policy must be"),
         ({"encoder": object()}, TypeError, "encoder must be"),
@@ -112,7 +115,7 @@ def test_wrong_values_are_named(given: dict[str, Any], error: type[Exception], s
         NONE.merge(CLIENT_KEYS, "options", **given)
 
 
-@pytest.mark.parametrize("bad", ["", "a\0b", "x" * 1025])
+@pytest.mark.parametrize("bad", ["", "a\0b", "x" * 1025, "\ud800"])
 def test_illegal_ids_are_refused_where_they_are_written(ctx: Context, bad: str) -> None:
     with pytest.raises(ValueError, match="id"):
         ctx.run(leaf).options(id=bad)
