@@ -277,3 +277,15 @@ async def test_a_message_larger_than_brokers_take_is_refused_and_the_connection_
         assert outcome is Outcome.FAILED
         assert "17000000 bytes" in reason
         assert await published(transport, message("amqp://any@huge")) == (Outcome.CONFIRMED, "")
+
+
+async def test_a_consumer_says_why_it_cannot_start_and_nothing_when_all_is_well(amqp_url: str) -> None:
+    well, unwell = Worker("well"), Worker("unwell")
+    async with opened(amqp_url) as transport, transport.subscribe(well.subscription):
+        await eventually(lambda: well.states, 15)
+        assert well.states[0] == (True, "")
+    astray = AmqpTransport("amqp", "amqp://guest:sesame@127.0.0.1:9/")
+    async with astray.open(), astray.subscribe(unwell.subscription):
+        await eventually(lambda: "cannot be reached" in unwell.trouble, 15)
+        assert "127.0.0.1:9" in unwell.trouble
+        assert "sesame" not in unwell.trouble

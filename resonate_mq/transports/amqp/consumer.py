@@ -99,9 +99,13 @@ class AmqpConsumer:
             await asyncio.sleep(REDECLARE_S if session.was_cancelled else backoff.next_s())
 
     async def _connected(self) -> AbstractConnection:
-        if self._link.trouble:
+        if self._link.trouble and not self._link.is_new:
             self._now(self._link.trouble)
-        return await self._link.connected()
+        self._link.on_down.add(self._now)
+        try:
+            return await self._link.connected()
+        finally:
+            self._link.on_down.discard(self._now)
 
     def _now(self, trouble: str) -> None:
         if trouble and trouble != self.trouble:

@@ -33,12 +33,14 @@ class Link:
     Attributes:
         trouble: why it is not usable now, for people; empty when it is.
         misconfigured: the trouble needs somebody to act.
-        on_down: told at once, with the reason, when the connection is of no use any more.
+        is_new: the first attempt to connect has not ended yet.
+        on_down: told at once, with the reason, when the connection is of no use any more or cannot be made.
     """
 
     def __init__(self, address: AmqpAddress, options: AmqpOptions, purpose: str) -> None:
         self.trouble = f"broker {address.shown}: not connected yet"
         self.misconfigured = False
+        self.is_new = True
         self._address = address
         self._options = options
         self._purpose = purpose
@@ -107,14 +109,17 @@ class Link:
 
     def _failed(self, error: BaseException) -> None:
         failure = connection_error(error, self._address.shown)
-        if self.trouble != str(failure):
-            logger.warning("broker not reachable", extra={"purpose": self._purpose, "reason": str(failure)})
+        is_news = self.trouble != str(failure)
         self.trouble = str(failure)
         self.misconfigured = isinstance(failure, TransportConfigError)
+        self.is_new = False
+        if is_news:
+            logger.warning("broker not reachable", extra={"purpose": self._purpose, "reason": self.trouble})
+            self._tell(self.trouble)
 
     def _up(self, connection: AbstractConnection) -> None:
         logger.info("broker connected", extra={"purpose": self._purpose, "broker": self._address.shown})
-        self.trouble, self.misconfigured = "", False
+        self.trouble, self.misconfigured, self.is_new = "", False, False
         self._connection = connection
         for waiter in self._waiters:
             if not waiter.done():
@@ -124,6 +129,9 @@ class Link:
         logger.warning("broker connection lost", extra={"purpose": self._purpose, "reason": reason})
         self.trouble = reason
         self._connection = None
+        self._tell(reason)
+
+    def _tell(self, reason: str) -> None:
         for callback in list(self.on_down):
             callback(reason)
 
