@@ -1,6 +1,7 @@
 """Public façade: the errors users catch (features B1, B7)."""
 
 from resonate_mq.functions.errors import (
+    ContextMisuseError,
     DeadlockError,
     DecodeError,
     EncodeError,
@@ -16,6 +17,7 @@ from resonate_mq.functions.errors import (
 )
 
 __all__ = [
+    "ContextMisuseError",
     "DeadlockError",
     "DecodeError",
     "EncodeError",

@@ -119,5 +119,9 @@ class RemoteError(Exception):
         return self.message
 
 
+class ContextMisuseError(TypeError):
+    """A context was used by another function than its own; trying again does not mend that."""
+
+
 class Evicted(BaseException):
     """This body is being dropped from memory; it will be replayed elsewhere or later (D33)."""

@@ -18,7 +18,7 @@ class Unusual(BaseException):
 @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), GeneratorExit(), Unusual("odd")])
 @pytest.mark.parametrize("shape", ["plain", "generator", "async", "async leaf", "task of its own"])
 def test_a_function_that_raises_it_fails_and_nothing_else_does(error: BaseException, shape: str) -> None:
-    client = Resonate.local(log_level="CRITICAL")
+    client = Resonate.local(log_level="WARNING")
 
     def plain(ctx: Context) -> None:
         raise error

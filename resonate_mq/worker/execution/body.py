@@ -14,7 +14,7 @@ from typing import Any
 
 from resonate_mq.functions.commands import Command, Host, Promise
 from resonate_mq.functions.context import Context, Info, Surroundings
-from resonate_mq.functions.errors import DecodeError, EncodeError, Evicted
+from resonate_mq.functions.errors import ContextMisuseError, DecodeError, EncodeError, Evicted
 from resonate_mq.functions.registry import Kind
 from resonate_mq.functions.retry import Exponential, Never, PolicyOption, policy_for
 from resonate_mq.functions.signatures import signature_of
@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 REFUSALS = 50  # context calls of a dropped body that raise
 PARKED_FROM_S = 1.0  # a longer wait for a retry gives its slot to others; D36
 _NEVER, _EXPONENTIAL = Never(), Exponential()
+_FINAL = (EncodeError, DecodeError, ContextMisuseError)  # the next attempt would fail the same way
 
 
 @dataclass(slots=True, kw_only=True)
@@ -163,7 +164,7 @@ class Body(Host):
         self.engine.drain()
 
     def _go_on(self, value: Any, error: BaseException | None) -> None:
-        if self.dead or isinstance(error, Evicted):
+        if self.dead or (isinstance(error, Evicted) and self.engine.check_lost()):
             return  # the lease is lost: the execution notices by itself
         if error is not None:
             self.ended(None, error)
@@ -202,7 +203,9 @@ class Body(Host):
         """Take the end of an attempt; what it began is awaited first, in whatever way it ended."""
         if self.dead:
             return
-        if isinstance(error, StopIteration | StopAsyncIteration):  # would end whatever it is thrown into
+        if isinstance(error, Evicted):  # not this body's: it would be dead
+            error = ContextMisuseError("a context was used after its function had ended; each function has its own")
+        elif isinstance(error, StopIteration | StopAsyncIteration):  # would end whatever it is thrown into
             error = RuntimeError(f"{self.work.func!r} raised {type(error).__name__}")
         assert self.context is not None
         forgotten = self.context.never_started()
@@ -240,7 +243,7 @@ class Body(Host):
     # -- retries
 
     def _retry_delay_s(self, error: BaseException) -> float | None:
-        if not isinstance(error, Exception) or isinstance(error, (*self.work.non_retryable, EncodeError, DecodeError)):
+        if not isinstance(error, Exception) or isinstance(error, (*self.work.non_retryable, *_FINAL)):
             return None
         if isinstance(error, TypeError) and not self._binds():
             return None

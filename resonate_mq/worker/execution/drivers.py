@@ -78,8 +78,6 @@ class GeneratorDriver:
             except StopIteration as stop:
                 owner.ended(stop.value, None)
                 return
-            except Evicted:
-                return
             except BaseException as raised:
                 if _ends_process(raised):
                     raise

@@ -9,7 +9,7 @@ from typing import Any
 
 from resonate_mq.functions.commands import DETACHED, Command, Promise
 from resonate_mq.functions.context import Surroundings
-from resonate_mq.functions.errors import ResonateError, ResonateStoreError
+from resonate_mq.functions.errors import ContextMisuseError, ResonateError, ResonateStoreError
 from resonate_mq.functions.registry import kind_of
 from resonate_mq.protocol import tags
 from resonate_mq.protocol.envelope import Reply
@@ -152,7 +152,10 @@ class ExecutionEngine:
     def _begin(self, body: Body, command: Command[Any]) -> Step:
         owner = command.host
         if not isinstance(owner, Body) or owner.engine is not self or owner.context is None:
-            raise TypeError(f"{command!r} was made by the context of another execution")
+            raise ContextMisuseError(f"{command!r} was made by the context of another execution")
+        if owner is not body:  # replayed, a body that is done is not run, and this call would have another number
+            whose = f"the context of {owner.id!r}, but {body.id!r} runs: use its own"
+            raise ContextMisuseError(f"{command!r} was made by {whose}")
         owner.context.note_start(command)
         step = self.steps.get(command.id)
         if step is None:

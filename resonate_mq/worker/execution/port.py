@@ -45,6 +45,10 @@ class Engine(Protocol):
         """Return the `Promise` of a step."""
         ...
 
+    def check_lost(self) -> bool:
+        """Tell whether the lease is lost."""
+        ...
+
     def may_start(self, start: Callable[[], None]) -> bool:
         """Tell whether user code may be started; keeps `start` for later while the task is suspended."""
         ...
