@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+from resonate_mq.protocol.envelope import Reply
 from resonate_mq.protocol.messages import Hint, Unblock
 from resonate_mq.protocol.requests import PromiseCreate, TaskAcquire, TaskCreate, WorkerHello
 from resonate_mq.transports.port import ConsumingTransport, TransportError
@@ -32,6 +33,7 @@ from resonate_mq.worker.watchdog import LoopWatch
 
 logger = logging.getLogger(__name__)
 
+REFUSED_S = 5.0  # a worker without the right token asks again so often
 ACQUIRE_S = 10.0  # how long a hint is held for an answer to its acquire; then it goes back
 IDENTIFY_S = 5.0  # for asking a server who it is
 STOP_S = 2.0  # for cancelled bodies to end
@@ -83,6 +85,7 @@ class Worker:
         self._claims = (f"{secrets.token_hex(8)}-{number}" for number in itertools.count())
         self._tasks: set[asyncio.Task[None]] = set()
         self._idle = asyncio.Event()
+        self._refusals: dict[Served, str] = {}
         self._state = "not started"
 
     @asynccontextmanager
@@ -179,6 +182,7 @@ class Worker:
             for served in self._serving
             if served.requester.away is not None
         ]
+        troubles += list(self._refusals.values())
         troubles += self._intake.troubles()
         return (not troubles, "; ".join(troubles))
 
@@ -240,15 +244,35 @@ class Worker:
             raise
         finally:
             served.acquire_ended(noted, acquired=acquired)
+        if reply.status in (401, 403):
+            arrival.unanswered()  # somebody with the right token may take it
+            self._refused(served, reply)
+            return
         if reply.status in (429, 503):
             arrival.unanswered()
             return
+        self._refusals.pop(served, None)
         arrival.answered()
         if not acquired:
             self.counters.add("acquire_refused", str(reply.status))
             logger.debug("hint is not for us: %s %s", reply.status, reply.data, extra={"task_id": hint.task_id})
             return
         await self._run(served, reply.data, sent_at)
+
+    def _refused(self, served: Served, reply: Reply) -> None:
+        """Take no hints for a while: this process could do nothing with them but keep them from others."""
+        if served not in self._refusals:
+            self._refusals[served] = (
+                f"server {served.requester.channel.name} refuses this worker ({reply.status} {reply.data}); "
+                "set the token or user and password"
+            )
+            logger.error(self._refusals[served])
+        self._intake.server_state(served, reachable=False)
+        asyncio.get_running_loop().call_later(REFUSED_S, self._try_again, served)
+
+    def _try_again(self, served: Served) -> None:
+        if self._state == "running" and served.requester.away is None:
+            self._intake.server_state(served, reachable=True)
 
     async def _run(self, served: Served, data: dict[str, Any], sent_at: float) -> None:
         self.counters.add("acquired")

@@ -95,6 +95,7 @@ async def working(
     resident: bool = True,
     drains: bool = True,
     transport: ConsumingTransport | None = None,
+    token: str | None = None,
     **options: Any,
 ) -> AsyncIterator[Site]:
     """A worker at the server `url`."""
@@ -112,12 +113,12 @@ async def working(
     transport = transport or PollTransport("poll", url)
     async with (
         transport.open(),
-        Requester(HttpChannel(url), allowed=allowed).open() as requester,
+        Requester(HttpChannel(url, token), token=token, allowed=allowed).open() as requester,
         Listeners(requester, transport.unicast(group, pid)).open() as listeners,
     ):
         worker = Worker(
             WorkerOptions(group=group, pid=pid, **options),
-            [ServerLink.over(requester, lambda: HttpChannel(url))],
+            [ServerLink.over(requester, lambda: HttpChannel(url, token))],
             [transport],
             environment,
             ListenersByServer({requester: listeners}),
