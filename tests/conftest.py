@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,11 @@ from tests.support.processes import Spawner
 from transports.rabbitmq.launcher import RabbitNode
 
 tell_other_processes()
+
+
+def pytest_configure() -> None:
+    """Let SIGTERM end the run as ctrl-C does: fixtures still stop the brokers and processes they started."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @pytest.fixture

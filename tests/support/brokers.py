@@ -13,7 +13,8 @@ from typing import NoReturn
 
 import pytest
 
-from transports.rabbitmq.launcher import BrokerUnavailableError, RabbitNode, new_node
+from transports.rabbitmq.launcher import FOLDER, BrokerUnavailableError, RabbitNode, new_node
+from transports.rabbitmq.native import reap_abandoned
 
 ENV_AMQP = "RESONATE_MQ_TEST_AMQP"
 
@@ -32,6 +33,7 @@ def missing(reason: str) -> NoReturn:
 
 def start_rabbit(name: str, folder: Path | None = None) -> RabbitNode:
     """Start a RabbitMQ that belongs to the caller, who also stops it."""
+    reap_abandoned(FOLDER)
     try:
         node = new_node(name, folder)
         node.start()

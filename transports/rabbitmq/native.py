@@ -239,7 +239,10 @@ def install() -> None:
 def reap_abandoned(parent: Path) -> None:
     """End the nodes below ``parent`` whose starter died without stopping them, never one still owned."""
     for state_file in parent.glob("*/state.json"):
-        state = json.loads(state_file.read_text())
+        try:
+            state = json.loads(state_file.read_text())
+        except (FileNotFoundError, json.JSONDecodeError):
+            continue  # somebody is stopping or starting it this moment
         kept = (state_file.parent / "keep").exists()
         if not kept and _born(state.get("owner", 0)) != state.get("owner_born"):
             print(f"brokers: ending {state_file.parent.name}, left behind by an earlier run", flush=True)
