@@ -136,6 +136,9 @@ class ConnectionPool:
         connection = self._free() or await self._connect()
         try:
             answer = await connection.request(message, timeout_s)
+        except (TimeoutError, asyncio.CancelledError):
+            self._distrust()
+            raise
         finally:
             if connection.usable:
                 self._idle.append(connection)
@@ -149,6 +152,13 @@ class ConnectionPool:
             connection.abort()
         self._open.clear()
         self._idle.clear()
+
+    def _distrust(self) -> None:
+        """Drop the idle connections: what silenced one line has often silenced all of them."""
+        while self._idle:
+            connection = self._idle.pop()
+            connection.close()
+            self._open.discard(connection)
 
     def _free(self) -> HttpConnection | None:
         """The connection used last, so that the others may grow old and be closed."""
