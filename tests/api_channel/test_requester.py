@@ -154,6 +154,23 @@ async def test_a_call_without_an_answer_fails_at_its_deadline_and_says_why() -> 
         assert 0.2 < time.monotonic() - started < 3
 
 
+async def test_requests_that_hang_do_not_hold_up_those_that_come_later() -> None:
+    async with connected() as (requester, channel):
+        await requester.facts()
+        states: list[bool] = []
+        requester.on_state(lambda reachable, reason: states.append(reachable))
+        channel.gate = asyncio.Event()  # never set: a host that vanished without a word
+        hanging = [asyncio.ensure_future(requester.call(create(f"h{n}"), deadline_s=1)) for n in range(200)]
+        with pytest.raises(TransportError, match="before its deadline"):
+            await hanging[0]
+        channel.gate = None
+        assert (await requester.call(create("p"), deadline_s=5)).ok
+        for call in hanging:
+            with pytest.raises(TransportError):
+                await call
+        await eventually(lambda: states in ([], [False, True]))
+
+
 async def test_a_request_that_hangs_fails_at_its_deadline() -> None:
     async with connected() as (requester, channel):
         await requester.facts()

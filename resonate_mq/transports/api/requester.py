@@ -31,6 +31,7 @@ MAX_REQUESTS = 400  # in one message: half of what servers take, because one may
 FIRST_RETRY_S, LAST_RETRY_S = 0.02, 1.0  # a restarting server is found again within a second
 SWEEP_S = 0.25  # how late a deadline may be noticed
 AWAY_AFTER_S = 0.5  # one broken keep-alive connection is no outage
+PROBE_S = 3.0
 PROBE_ID = "resonate-mq-is-the-server-back"  # of a promise that nobody makes
 
 StateCallback = Callable[[bool, str], None]
@@ -68,6 +69,8 @@ class Requester:
         self._queue: deque[Operation] = deque()
         self._waiting: set[Operation] = set()
         self._sends: set[asyncio.Task[None]] = set()
+        self._under_way: dict[asyncio.Task[None], tuple[list[Operation], float]] = {}
+        self._given_up: set[asyncio.Task[None]] = set()
         self._failures = 0
         self._failing_since = 0.0
         self._away: str | None = None
@@ -188,6 +191,7 @@ class Requester:
                 return
             task = self._loop.create_task(self._send(batch))
             self._sends.add(task)
+            self._under_way[task] = (batch, self._loop.time())
             task.add_done_callback(self._sent)
 
     def _in_flight_limit(self) -> int:
@@ -214,6 +218,7 @@ class Requester:
 
     def _sent(self, task: asyncio.Task[None]) -> None:
         self._sends.discard(task)
+        self._under_way.pop(task, None)
         if not task.cancelled() and task.exception() is not None:
             raise task.exception() or RuntimeError  # a bug of ours: let the loop's handler show it
         if self._queue:
@@ -221,7 +226,7 @@ class Requester:
 
     async def _send(self, batch: list[Operation]) -> None:
         try:
-            again = await self._exchange.run(batch)
+            again = await self._exchange_or_give_up(batch)
         except TransportError as error:
             await self._unanswered(batch, error)
             return
@@ -237,6 +242,20 @@ class Requester:
         self._answered()
         for operation in again:
             self._retry(operation)
+
+    async def _exchange_or_give_up(self, batch: list[Operation]) -> list[Operation]:
+        task = asyncio.current_task()
+        assert task is not None
+        try:
+            return await self._exchange.run(batch)
+        except asyncio.CancelledError:
+            if task not in self._given_up:
+                raise
+            self._given_up.discard(task)
+            task.uncancel()
+            raise TransportError(f"{self.channel.name}: no answer in time") from None
+        finally:
+            self._under_way.pop(task, None)
 
     def _retry(self, operation: Operation) -> None:
         if operation.future.done():
@@ -307,8 +326,17 @@ class Requester:
         for operation in [one for one in self._waiting if one.deadline <= now]:
             operation.expire(self.channel.name)
             self._waiting.discard(operation)
+        for task, (batch, since) in self._under_way.items():
+            if task not in self._given_up and self._nobody_waits(batch, now - since):
+                self._given_up.add(task)  # a server that hangs must not hold a lane
+                task.cancel()
         if self._waiting:
             self._sweep_handle = self._loop.call_later(SWEEP_S, self._sweep)
+
+    def _nobody_waits(self, batch: list[Operation], age_s: float) -> bool:
+        """Tell whether all of a message was given up; asking whether the server is back may take `PROBE_S`."""
+        open_ones = [operation for operation in batch if not operation.future.done()]
+        return not open_ones or (age_s > PROBE_S and all(one.future is self._probe for one in open_ones))
 
     async def _close(self) -> None:
         self._loop = None
