@@ -16,7 +16,7 @@ import pytest
 
 from resonate_mq.protocol.addresses import parse_address
 from resonate_mq.protocol.messages import Execute, Hint, encode_message
-from resonate_mq.transports.amqp import AmqpTransport
+from resonate_mq.transports.amqp import AmqpTransport, confirms
 from resonate_mq.transports.amqp.faults import translated
 from resonate_mq.transports.port import Delivery, Outcome, Outgoing, Subscription, TransportError
 from tests.support.eventually import eventually
@@ -289,3 +289,26 @@ async def test_a_consumer_says_why_it_cannot_start_and_nothing_when_all_is_well(
         await eventually(lambda: "cannot be reached" in unwell.trouble, 15)
         assert "127.0.0.1:9" in unwell.trouble
         assert "sesame" not in unwell.trouble
+
+
+async def test_large_messages_are_bounded_by_bytes_before_the_window_is_full(
+    amqp_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(confirms, "MAX_WINDOW_BYTES", 1_000_000)
+    async with opened(amqp_url) as transport:
+        assert transport._life is not None
+        session = transport._life.publisher._session
+        assert session is not None
+        window, most, reports = session.window, 0, list[Outcome]()
+
+        def report(_: Outgoing, outcome: Outcome, reason: str) -> None:
+            nonlocal most
+            most = max(most, window._bytes)
+            reports.append(outcome)
+
+        large = [message("amqp://any@large", f"t{n}")._replace(payload=b"x" * 400_000) for n in range(20)]
+        await transport.publish(large, report)
+        await eventually(lambda: len(reports) == 20, 20)
+        assert set(reports) == {Outcome.CONFIRMED}
+        assert most <= 1_000_000 + 400_000
+        assert window._bytes == 0

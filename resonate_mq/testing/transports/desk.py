@@ -53,6 +53,14 @@ class Desk:
         self._by_hint[task_id] = outgoing
         return outgoing
 
+    def pack(self, group: str, count: int) -> Outgoing:
+        """Return one message with several hints (D41)."""
+        hints = tuple(Hint(f"packed-{next(self._numbers)}", 1) for _ in range(count))
+        payload = encode_message(Execute(STORE_ID, None, hints))
+        outgoing = Outgoing(self.address("any", group), payload, f"{hints[0].task_id}:1", count, hints)
+        self._by_hint.update({hint.task_id: outgoing for hint in hints})
+        return outgoing
+
     def hints(self, group: str, count: int) -> list[Outgoing]:
         """Return messages with one hint each."""
         return [self.hint(group) for _ in range(count)]

@@ -33,6 +33,24 @@ async def no_more_than_the_credits_are_ever_held(harness: Harness) -> None:
 
 
 @case()
+async def a_pack_of_hints_arrives_whole_and_is_ended_as_one(harness: Harness) -> None:
+    async with (
+        Desk(harness, harness.publisher()).open() as desk,
+        inbox(harness, "g", "p1", credits=6, hold=True) as worker,
+    ):
+        packs = [desk.pack("g", 5) for _ in range(4)]
+        desk.send(packs)
+        expected = {hint.task_id for pack in packs for hint in pack.hints or ()}
+        while len(set(worker.tasks)) < 20:
+            await worker.until(lambda: worker.held)
+            assert all(len(delivery.message.hints) == 5 for delivery in worker.held)  # type: ignore[union-attr]
+            worker.ack()
+        assert set(worker.tasks) == expected
+        worker.ack()
+        await desk.until(lambda: len(desk.confirmed) == 4)
+
+
+@case()
 async def deliveries_may_be_ended_in_any_order(harness: Harness) -> None:
     async with (
         Desk(harness, harness.publisher()).open() as desk,

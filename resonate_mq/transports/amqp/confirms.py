@@ -19,6 +19,7 @@ from pamqp.header import ContentHeader
 from resonate_mq.transports.amqp.faults import translated
 from resonate_mq.transports.port import TransportError
 
+MAX_WINDOW_BYTES = 32 * 1024 * 1024  # bodies sent and not confirmed: settled records can be large
 END_OF_FRAME_BYTES = 8  # a frame's header and end mark
 
 Reported = Callable[[bool, str, bool], None]
@@ -49,6 +50,7 @@ class ConfirmWindow:
         self._size = size
         self._confirm_s = confirm_s
         self._pending: dict[int, _Pending] = {}
+        self._bytes = 0
         self._outbox: list[bytes] = []
         self._writing = False
         self._room: asyncio.Event = asyncio.Event()
@@ -60,6 +62,11 @@ class ConfirmWindow:
     def __len__(self) -> int:
         return len(self._pending)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether the next message has to wait."""
+        return len(self._pending) >= self._size or self._bytes >= MAX_WINDOW_BYTES
+
     async def room(self) -> None:
         """Wait until another message may be sent.
 
@@ -67,7 +74,7 @@ class ConfirmWindow:
             TransportError: the channel went away meanwhile.
         """
         while not self.closed_because:
-            if len(self._pending) < self._size:
+            if not self.is_full:
                 return
             self._room.clear()
             await self._room.wait()
@@ -85,7 +92,9 @@ class ConfirmWindow:
             letter.properties.message_id = message_id = f"{message_id or ''}#{channel.delivery_tag + 1}"
         frames = self._frames(letter)
         channel.delivery_tag = tag = channel.delivery_tag + 1
-        pending = _Pending(self, tag, message_id, asyncio.get_running_loop().time() + self._confirm_s, reported)
+        deadline_s = asyncio.get_running_loop().time() + self._confirm_s
+        pending = _Pending(self, tag, message_id, len(letter.body), deadline_s, reported)
+        self._bytes += len(letter.body)
         channel.confirmations[tag] = pending
         channel.message_id_delivery_tag[message_id] = tag
         self._pending[tag] = pending
@@ -132,6 +141,7 @@ class ConfirmWindow:
     def finished(self, pending: "_Pending") -> None:
         """A message was reported."""
         self._pending.pop(pending.tag, None)
+        self._bytes -= pending.size
         tags = self._channel.message_id_delivery_tag
         if tags.get(pending.message_id) == pending.tag:
             del tags[pending.message_id]
@@ -168,9 +178,12 @@ class ConfirmWindow:
 class _Pending:
     """Stands in `channel.confirmations` for the future the driver expects."""
 
-    __slots__ = ("_done", "_reported", "_window", "deadline_s", "message_id", "tag")
+    __slots__ = ("_done", "_reported", "_window", "deadline_s", "message_id", "size", "tag")
 
-    def __init__(self, window: ConfirmWindow, tag: int, message_id: str, deadline_s: float, reported: Reported) -> None:
+    def __init__(
+        self, window: ConfirmWindow, tag: int, message_id: str, size: int, deadline_s: float, reported: Reported
+    ) -> None:
+        self.size = size
         self.tag = tag
         self.message_id = message_id
         self.deadline_s = deadline_s

@@ -46,6 +46,7 @@ class AmqpConsumer:
         self._gate: CreditGate[_AnycastDelivery] = CreditGate(subscription.credits, subscription.on_delivery)
         self._session: ConsumingSession | None = None
         self._applying = asyncio.Lock()
+        self._burials: set[asyncio.Task[None]] = set()  # the loop alone would forget a running task
 
     async def pause(self) -> None:
         """Cancel the consumer; what arrives meanwhile goes back to the queue."""
@@ -159,13 +160,10 @@ class AmqpConsumer:
 
         def start() -> None:
             task = loop.create_task(self._publisher.bury(origin, message.body, reason, message_id, done))
-            _burials.add(task)
-            task.add_done_callback(_burials.discard)
+            self._burials.add(task)
+            task.add_done_callback(self._burials.discard)
 
         start()
-
-
-_burials: set[asyncio.Task[None]] = set()  # the loop alone would forget a running task
 
 
 class _AnycastDelivery:

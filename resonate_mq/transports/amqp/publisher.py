@@ -81,7 +81,7 @@ class AmqpPublisher:
             try:
                 if outgoing.address.cast == "any":
                     await session.declared(queue_of(outgoing.address.group))
-                if len(session.window) >= self._options.window:
+                if session.window.is_full:
                     await session.window.flush()
                     await session.window.room()
             except TransportError as error:
