@@ -4,7 +4,11 @@ import asyncio
 
 import pytest
 
+from resonate_mq.protocol.requests import PromiseGet
 from resonate_mq.transports.api.connection import ConnectionPool
+from resonate_mq.transports.api.http import HttpChannel
+from resonate_mq.transports.api.requester import Requester
+from resonate_mq.transports.port import TransportError
 from tests.support.proxy import ChaosProxy
 from tests.worker.harness import serving
 
@@ -29,3 +33,16 @@ async def test_one_silent_line_is_enough_to_distrust_the_others() -> None:
             assert (await pool.request(HEALTH, 5))[0] == 200
         finally:
             pool.close()
+
+
+async def test_a_request_on_a_silent_line_is_not_called_unsent() -> None:
+    async with (
+        serving() as server,
+        ChaosProxy.running(int(str(server.url).rsplit(":", 1)[1])) as line,
+        Requester(HttpChannel(f"http://127.0.0.1:{line.port}")).open() as requester,
+    ):
+        assert (await requester.call(PromiseGet("p"))).status == 404
+        line.freeze()
+        with pytest.raises(TransportError, match=r"promise\.get before its deadline; it was sent"):
+            await requester.call(PromiseGet("p"), deadline_s=0.3)
+        line.thaw()

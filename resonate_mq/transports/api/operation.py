@@ -12,6 +12,7 @@ from resonate_mq.transports.api.adapt import NONE, Step, refused_locally, steps_
 from resonate_mq.transports.port import TransportError
 
 _BATCHABLE = frozenset(one for one in get_args(r.Request) if not one.kind.startswith("debug."))
+NEVER_SENT = "it was never sent"
 BUSY = (429, 503)  # the server asks to try again (D15)
 
 
@@ -67,7 +68,7 @@ class Operation:
         self.plain = False
         self.solo = head is not None or not _BATCHABLE.issuperset(map(type, requests))
         self.alone = self.solo
-        self.last_error = "it was never sent"
+        self.last_error = NEVER_SENT
 
     def answer_locally(self, capabilities: frozenset[str]) -> bool:
         """Prepare the steps for a server with these capabilities; True when nothing is left to send."""
@@ -91,6 +92,8 @@ class Operation:
                 if refused_locally(request, capabilities) is not None:
                     break  # answered here when those before it have been answered there
                 self.steps += steps_of(request, capabilities, self.head)
+        if self.last_error is NEVER_SENT:
+            self.last_error = "it was sent, and the line is silent"
         return False
 
     def settle(self, forget_facts: Callable[[], None]) -> bool:
