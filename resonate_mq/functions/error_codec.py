@@ -1,11 +1,14 @@
 """Errors as JSON and back (D30, protocol section 6.3): read by the TypeScript SDK, rebuilt only from loaded classes.
 
 A class named by a record is looked up in `sys.modules` and never imported; it must be an `Exception`, and it is
-made by `cls.__new__` with `args` and `__dict__`: no constructor of anybody runs.
+made by `cls.__new__` with `args` and `__dict__`: no constructor of anybody runs, but those of Python itself.
 """
 
+import base64
+import contextlib
 import sys
 import traceback
+import types
 from typing import Any
 
 import orjson
@@ -34,7 +37,7 @@ def error_to_json(error: BaseException) -> dict[str, Any]:
         found["errors"] = [error_to_json(one) for one in error.exceptions]
         found["message"] = py["message"] = _clean(str(error.message))
     else:
-        _add(py, "args", list(error.args))
+        _add(py, "args", _args(error))
         state = {name: item for name, item in vars(error).items() if name != "__notes__"}
         if state:
             _add_each(py, "state", state)
@@ -94,13 +97,39 @@ def _rebuilt(found: dict[str, Any]) -> Exception | None:
     if not isinstance(args, list) or not isinstance(state, dict):
         return None
     try:
+        args = _typed(cls, args)
         error = cls.__new__(cls, *args)
-        error.args = tuple(args)
+        _fill(error, args)
         error.__dict__.update(state)
     except Exception:  # noqa: BLE001 - a class with a __new__ of its own may refuse; its text is kept then
         return None
     _add_notes(error, py, found)
     return error
+
+
+def _args(error: BaseException) -> list[Any]:
+    """Return what the constructor was given; an OSError keeps its files elsewhere."""
+    if isinstance(error, OSError) and error.filename is not None and len(error.args) == 2:
+        files = [error.filename] if error.filename2 is None else [error.filename, None, error.filename2]
+        return [*error.args, *files]
+    return list(error.args)
+
+
+def _typed(cls: type[Exception], args: list[Any]) -> list[Any]:
+    if issubclass(cls, UnicodeDecodeError) and len(args) == 5 and isinstance(args[1], str):
+        return [args[0], base64.urlsafe_b64decode(args[1]), *args[2:]]
+    return args
+
+
+def _fill(error: Exception, args: list[Any]) -> None:
+    """Set what an error shows; a constructor is run only where it is Python's own, in C."""
+    if not isinstance(error, OSError) or error.filename is None:
+        error.args = tuple(args)
+    init: Any = type(error).__init__
+    own = isinstance(init, types.WrapperDescriptorType) and init.__objclass__.__module__ == "builtins"
+    if own and not isinstance(error, OSError):
+        with contextlib.suppress(TypeError, ValueError):  # arguments of another Python's version of it
+            init(error, *args)
 
 
 def _group(cls: type[ExceptionGroup[Any]], found: dict[str, Any]) -> Exception | None:
@@ -135,7 +164,7 @@ def _loaded_class(name: Any) -> type[Exception] | None:
     return None
 
 
-def _message(error: BaseException) -> str:
+def _message(error: object) -> str:
     try:
         return str(error)
     except Exception as broken:  # noqa: BLE001 - __str__ is user code
@@ -154,12 +183,17 @@ def _clean(text: str) -> str:
 
 
 def _add(py: dict[str, Any], key: str, value: list[Any]) -> None:
-    """Add args if all of them can be written; else the text, so that the class can still be rebuilt."""
+    """Add args; of those that cannot be written the text, so that the class can still be rebuilt."""
+    py[key] = [_written(item) for item in value]
+
+
+def _written(item: Any) -> Any:
     try:
-        py[key] = to_jsonable(value, key)
-        orjson.dumps(py[key])
+        plain = to_jsonable(item, "args")
+        orjson.dumps(plain)
     except (EncodeError, TypeError):
-        py[key] = [_clean(str(item)) for item in value]
+        return _clean(_message(item))
+    return plain
 
 
 def _add_each(py: dict[str, Any], key: str, state: dict[str, Any]) -> None:

@@ -179,3 +179,38 @@ def test_a_deeply_nested_record_is_read() -> None:
     depth = 900
     data = b'{"__type":"error","message":' + b"[" * depth + b"]" * depth + b"}"
     assert isinstance(CODEC.decode_error({"data": base64.b64encode(data).decode()}), RemoteError)
+
+
+def raised_by(program: str) -> Exception:
+    try:
+        exec(program)
+    except Exception as error:  # noqa: BLE001  (whatever Python raises is what travels)
+        return error
+    raise AssertionError(program)
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "open('/nonexistent/file')",
+        "import os; os.rename('/nonexistent/a', '/nonexistent/b')",
+        "b'\\xff'.decode()",
+        "'ä'.encode('ascii')",
+        "compile('a b', 'file', 'exec')",
+        "{}['key']",
+        "import json; json.loads('{')",
+    ],
+)
+def test_the_errors_of_python_keep_their_text(program: str) -> None:
+    error = raised_by(program)
+    back = travel(error)
+    assert type(back) is type(error)
+    assert str(back) == str(error)
+    assert back.args == error.args or isinstance(error, SyntaxError)
+    assert str(travel(back)) == str(error)
+
+
+def test_a_missing_file_is_known_by_name_after_the_journey() -> None:
+    back = travel(raised_by("open('/nonexistent/file')"))
+    assert isinstance(back, FileNotFoundError)
+    assert (back.errno, back.filename) == (2, "/nonexistent/file")
