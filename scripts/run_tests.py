@@ -1,5 +1,8 @@
 """`make test`: start what the tests need, run pytest, stop what was started. Arguments go to pytest.
 
+Without arguments there is a second pass: the suites in which the SDK meets a server run once more, against servers
+with every protocol extension switched off (tests/support/extensions.py).
+
 Owns the shared broker of the run and the environments of the official SDKs. A missing one fails the run in CI
 (a non-empty `CI`) and is only reported on a laptop, where the tests that need it skip with the reason.
 """
@@ -11,13 +14,36 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from types import FrameType
 
 from tests.interop.environments import MissingInterpreterError, node_environment, python_environment
 from tests.support.brokers import ENV_AMQP, in_ci
+from tests.support.extensions import ENV_EXTENSIONS
 from tests.support.processes import ROOT
 from transports.rabbitmq.launcher import FOLDER, BrokerUnavailableError, RabbitNode, new_node
 from transports.rabbitmq.native import reap_abandoned
+
+SECOND_PASS = tuple(
+    f"tests/{name}"
+    for name in ("api_channel", "cli", "client", "crash", "docs", "execution", "extensions", "seeds", "worker")
+)
+"""Suites that run with extensions and without; tests/extensions checks that both are the same tests."""
+
+LEFT_OUT = {
+    "brokers": "starts and stops brokers; no server takes part",
+    "functions": "values, errors and options in memory; no server takes part",
+    "interop": "the official SDKs use no extension: the first pass is already what the second would be",
+    "machine": "names the extensions of every request itself, 400s included",
+    "protocol": "names the extensions of every request itself, 400s included",
+    "server": "writes its envelopes itself and names the extensions it means, 400s included",
+    "stores": "loads and saves records; no request takes part",
+    "traces": "replays what official clients and servers said, which holds no extension",
+    "transports": "messages from server to worker, which no extension changes",
+    "typing": "what mypy says about the SDK",
+    "wiring": "from URLs and names to adapters; no server takes part",
+}
+"""Suites of one pass, and why a second would show nothing."""
 
 
 def say(text: str) -> None:
@@ -54,9 +80,23 @@ def prepare_interop() -> None:
             say(f"official {name} SDK in {where.relative_to(ROOT)} ({time.monotonic() - started:.1f} s)")
 
 
-def run_pytest(arguments: list[str]) -> int:
+def run_passes(arguments: list[str]) -> int:
+    """Run what was asked for, or everything and the second pass; return the exit code of the first that failed."""
+    say("pytest")
+    code = run_pytest(arguments)
+    if arguments or code in (130, -signal.SIGINT):
+        return code
+    started = time.monotonic()
+    say("pytest once more, against servers without protocol extensions")
+    second = run_pytest([*SECOND_PASS], {ENV_EXTENSIONS: "none"})
+    say(f"the second pass took {time.monotonic() - started:.0f} s")
+    return code or second
+
+
+def run_pytest(arguments: list[str], environment: Mapping[str, str] | None = None) -> int:
     """Run pytest as a child and return its exit code; ctrl-C and SIGTERM end it in good order."""
-    child = subprocess.Popen([sys.executable, "-m", "pytest", *arguments], cwd=ROOT)
+    argv = [sys.executable, "-m", "pytest", *arguments]
+    child = subprocess.Popen(argv, cwd=ROOT, env={**os.environ, **(environment or {})})
 
     def pass_on(number: int, _frame: FrameType | None) -> None:
         if number != signal.SIGINT:  # a terminal sends ctrl-C to the child as well
@@ -80,8 +120,7 @@ def main(arguments: list[str]) -> int:
         if node is not None:
             os.environ[ENV_AMQP] = node.url
         prepare_interop()
-        say("pytest")
-        code = run_pytest(arguments)
+        code = run_passes(arguments)
     except KeyboardInterrupt:
         code = 130
     finally:

@@ -6,6 +6,7 @@ import pytest
 
 from tests.cli.conftest import Cli
 from tests.support.eventually import eventually_sync
+from tests.support.extensions import ENABLED
 from tests.support.processes import RunningProcess, Spawner, command
 from tests.support.server import ServerProcess
 
@@ -69,6 +70,11 @@ def test_the_tree_of_a_call_that_waits_says_what_its_task_does(cli: Cli, server:
 
 
 def test_workers_are_listed_with_what_they_execute(cli: Cli) -> None:
+    if "worker.hello" not in ENABLED:
+        refused = cli("workers", "--json")
+        assert refused.code == 1
+        assert "does not announce 'worker.hello'" in refused.err
+        return
     [worker] = cli("workers", "--json").json()["workers"]
     assert worker["group"] == "default"
     assert worker["concurrency"] == 32
