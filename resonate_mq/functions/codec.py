@@ -125,7 +125,12 @@ def to_json(value: Any, path: str = "value") -> bytes:
 
 
 def _walked(value: Any, path: str) -> bytes:
-    plain = to_jsonable(value, path)
+    try:
+        plain = to_jsonable(value, path)
+    except EncodeError:
+        raise
+    except Exception as error:  # the boundary to user code: properties and iterators of the value
+        raise EncodeError(f"{path}: reading it failed: {type(error).__name__}: {error}") from error
     try:
         return orjson.dumps(plain)
     except TypeError:  # an integer beyond 64 bits

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from resonate_mq.functions.errors import EncodeError, RemoteError
+from resonate_mq.functions.errors import RemoteError
 from resonate_mq.functions.jsonable import to_jsonable
 
 MAX_STACK = 16_000  # characters; the end of a traceback is what matters
@@ -191,7 +191,7 @@ def _written(item: Any) -> Any:
     try:
         plain = to_jsonable(item, "args")
         orjson.dumps(plain)
-    except (EncodeError, TypeError):
+    except Exception:  # noqa: BLE001 - reading it may run user code; the error has to travel all the same
         return _clean(_message(item))
     return plain
 
@@ -202,7 +202,7 @@ def _add_each(py: dict[str, Any], key: str, state: dict[str, Any]) -> None:
         try:
             plain = to_jsonable(item, name)
             orjson.dumps(plain)
-        except (EncodeError, TypeError):
+        except Exception:  # noqa: BLE001 - reading it may run user code; the error has to travel all the same
             continue
         if name != "__remote_stack__":
             written[_clean(str(name))] = plain

@@ -281,3 +281,22 @@ def test_two_modules_that_read_alike_keep_their_own_types() -> None:
     assert result_of(first["load"]) is first["Item"]
     assert result_of(second["load"]) is second["Item"]
     assert result_of(first["load"]) is first["Item"]
+
+
+class Unreadable(dict[str, int]):
+    def items(self) -> Any:
+        raise RuntimeError("items")
+
+
+@dataclasses.dataclass
+class Unset:
+    x: int
+
+
+def test_a_value_whose_reading_fails_is_refused_and_its_error_still_travels() -> None:
+    for value, reason in ((Unreadable(a=1), "RuntimeError: items"), (Unset.__new__(Unset), "AttributeError")):
+        with pytest.raises(EncodeError, match=f"result: reading it failed: {reason}"):
+            CODEC.encode(value, "result")
+        travelled = CODEC.decode_error(CODEC.encode_error(ValueError(value, "kept")).wire())
+        assert isinstance(travelled, ValueError)
+        assert travelled.args[1] == "kept"
