@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from collections.abc import Iterator
@@ -20,6 +21,15 @@ tell_other_processes()
 def pytest_configure() -> None:
     """Let SIGTERM end the run as ctrl-C does: fixtures still stop the brokers and processes they started."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def own_log_level() -> Iterator[None]:
+    """A client's `log_level` is the process's: give the next test the level this one found."""
+    logger = logging.getLogger("resonate_mq")
+    before = logger.level
+    yield
+    logger.setLevel(before)
 
 
 @pytest.fixture
