@@ -84,7 +84,7 @@ def run_passes(arguments: list[str]) -> int:
     """Run what was asked for, or everything and the second pass; return the exit code of the first that failed."""
     say("pytest")
     code = run_pytest(arguments)
-    if arguments or code in (130, -signal.SIGINT):
+    if arguments or code in (2, 130, -signal.SIGINT):  # 2 is how pytest says that it was interrupted
         return code
     started = time.monotonic()
     say("pytest once more, against servers without protocol extensions")

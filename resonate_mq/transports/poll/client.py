@@ -210,8 +210,10 @@ class _PollConsumer:
                 else:
                     await asyncio.sleep(stream.opened_at_s + RENEWAL_S - asyncio.get_running_loop().time())
                     older, stream = stream, self._successor()
-                    await asyncio.wait({stream.connected})  # so that unicast messages always find a stream
-                    await older.cancel()
+                    try:
+                        await asyncio.wait({stream.connected})  # so that unicast messages always find a stream
+                    finally:
+                        await older.cancel()
         finally:
             await stream.cancel()
 
