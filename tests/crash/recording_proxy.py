@@ -131,6 +131,8 @@ class RecordingProxy:
                     await response.write(chunk)
                 return response
         except (aiohttp.ClientError, OSError) as error:
+            if request.transport is not None:
+                request.transport.abort()  # a stream that had begun must end here as it ended there
             return web.Response(status=502, text=str(error))
 
     def _note(self, envelope: dict[str, Any]) -> None:
