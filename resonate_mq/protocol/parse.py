@@ -5,22 +5,17 @@ was found and what was expected (protocol sections 1.4, 3). Unknown members are 
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from resonate_mq.protocol import fields
 from resonate_mq.protocol import requests as r
 from resonate_mq.protocol import tags as tag_names
 from resonate_mq.protocol.addresses import ALWAYS_VALID, Address, parse_address
 from resonate_mq.protocol.errors import InvalidRequestError
-from resonate_mq.protocol.ids import check_id, describe
-from resonate_mq.protocol.limits import (
-    DEFAULT_SCHEDULE_SEARCH_LIMIT,
-    DEFAULT_SEARCH_LIMIT,
-    MAX_SAFE_INTEGER,
-    MAX_SEARCH_LIMIT,
-)
-from resonate_mq.protocol.records import EMPTY, PROMISE_STATES, SETTLE_STATES, TASK_STATES, Value
-
-Object = dict[str, Any]
+from resonate_mq.protocol.fields import Object
+from resonate_mq.protocol.ids import describe
+from resonate_mq.protocol.limits import DEFAULT_SCHEDULE_SEARCH_LIMIT, DEFAULT_SEARCH_LIMIT, MAX_SAFE_INTEGER
+from resonate_mq.protocol.records import PROMISE_STATES, SETTLE_STATES, TASK_STATES
 
 EXTENSIONS = frozenset({"batch", "promise.record", "claim", "server.info", "task.release", "preload", "worker.hello"})
 PRELOAD_HEAD = "resonate-mq:preload"
@@ -58,65 +53,6 @@ def parse_request(kind: str, data: Object, head: Object, profile: Profile) -> r.
     if kind.startswith("debug.") and not profile.debug:
         raise InvalidRequestError("Debug operations are disabled; start the server with debug on to allow them", 403)
     return parser(data, head, profile)
-
-
-def _integer(data: Object, field: str, minimum: int, maximum: int = MAX_SAFE_INTEGER) -> int:
-    value = data.get(field)
-    if type(value) is not int:
-        found = "nothing" if field not in data else describe(value)
-        raise InvalidRequestError(f"{field} must be an integer >= {minimum}, got {found}")
-    if not minimum <= value <= maximum:
-        raise InvalidRequestError(f"{field} must be an integer from {minimum} to {maximum}, got {value}")
-    return value
-
-
-def _text(data: Object, field: str) -> str:
-    value = data.get(field)
-    if type(value) is not str or not value:
-        found = "nothing" if field not in data else "an empty string" if value == "" else describe(value)
-        raise InvalidRequestError(f"{field} is required and must be a non-empty string, got {found}")
-    if "\0" in value:
-        raise InvalidRequestError(f"{field} must not contain null bytes")
-    return value
-
-
-def _id(data: Object, field: str) -> str:
-    if field not in data:
-        raise InvalidRequestError(f"{field} is required and must be a non-empty string, got nothing")
-    return check_id(data[field], field)
-
-
-def _strings(value: object, field: str) -> dict[str, str]:
-    if type(value) is not dict:
-        raise InvalidRequestError(f"{field} must be an object of strings, got {describe(value)}")
-    for name, item in value.items():
-        if type(item) is not str:
-            raise InvalidRequestError(f"{field}[{name!r}] must be a string, got {describe(item)}")
-    return value
-
-
-def _tags(data: Object, field: str = "tags") -> dict[str, str]:
-    if field not in data:
-        return {}
-    tags = _strings(data[field], field)
-    for name, item in tags.items():
-        if "\0" in name or "\0" in item:
-            raise InvalidRequestError(f"{field}[{name!r}] must not contain null bytes")
-    return tags
-
-
-def _value(data: Object, field: str) -> Value:
-    if field not in data:
-        return EMPTY
-    value = data[field]
-    if type(value) is not dict:
-        raise InvalidRequestError(f"{field} must be an object with 'headers' and 'data', got {describe(value)}")
-    headers, text = value.get("headers"), value.get("data")
-    if headers is not None:
-        headers = _strings(headers, f"{field}.headers")
-    if text is not None and type(text) is not str:
-        raise InvalidRequestError(f"{field}.data must be a string, got {describe(text)}")
-    return Value(headers, text)
 
 
 def _target(tags: dict[str, str], profile: Profile) -> Address | None:
@@ -158,13 +94,13 @@ def _claim(data: Object, profile: Profile) -> str | None:
         return None
     if "claim" not in profile.extensions:
         raise InvalidRequestError("claim: the claim extension is switched off on this server")
-    return _text(data, "claim")
+    return fields.text(data, "claim")
 
 
 def _create(data: Object, profile: Profile) -> r.PromiseCreate:
-    promise_id = _id(data, "id")
-    timeout_at = _integer(data, "timeoutAt", 0)
-    param, tags = _value(data, "param"), _tags(data)
+    promise_id = fields.identifier(data, "id")
+    timeout_at = fields.integer(data, "timeoutAt", 0)
+    param, tags = fields.value_of(data, "param"), fields.tags_of(data)
     delay_at = None
     delay = tags.get(tag_names.DELAY)
     if delay is not None:
@@ -179,15 +115,15 @@ def _create(data: Object, profile: Profile) -> r.PromiseCreate:
 
 
 def _settle(data: Object) -> r.PromiseSettle:
-    promise_id = _id(data, "id")
+    promise_id = fields.identifier(data, "id")
     state = data.get("state")
     if type(state) is not str or state not in SETTLE_STATES:
         raise InvalidRequestError(f"state must be one of {', '.join(sorted(SETTLE_STATES))}, got {state!r}")
-    return r.PromiseSettle(promise_id, state, _value(data, "value"))
+    return r.PromiseSettle(promise_id, state, fields.value_of(data, "value"))
 
 
 def _promise_get(data: Object, head: Object, profile: Profile) -> r.Request:
-    return r.PromiseGet(_id(data, "id"))
+    return r.PromiseGet(fields.identifier(data, "id"))
 
 
 def _promise_create(data: Object, head: Object, profile: Profile) -> r.Request:
@@ -199,50 +135,31 @@ def _promise_settle(data: Object, head: Object, profile: Profile) -> r.Request:
 
 
 def _register_callback(data: Object, head: Object, profile: Profile) -> r.Request:
-    awaited, awaiter = _id(data, "awaited"), _id(data, "awaiter")
+    awaited, awaiter = fields.identifier(data, "awaited"), fields.identifier(data, "awaiter")
     if awaited == awaiter:
         raise InvalidRequestError(f"awaited and awaiter must differ, both are {awaited!r}")
     return r.RegisterCallback(awaited, awaiter)
 
 
 def _register_listener(data: Object, head: Object, profile: Profile) -> r.Request:
-    awaited = _id(data, "awaited")
-    address = _text(data, "address")
+    awaited = fields.identifier(data, "awaited")
+    address = fields.text(data, "address")
     parse_address(address, profile.transports, "listener")
     return r.RegisterListener(awaited, address)
 
 
-def _page(data: Object, default: int) -> tuple[int, str | None]:
-    limit = default if data.get("limit") is None else _integer(data, "limit", 1, MAX_SEARCH_LIMIT)
-    cursor = data.get("cursor")
-    if cursor is not None and type(cursor) is not str:
-        raise InvalidRequestError(f"cursor must be a string, got {describe(cursor)}")
-    return limit, cursor
-
-
-def _state(data: Object, states: frozenset[str]) -> str | None:
-    state = data.get("state")
-    if state is None:
-        return None
-    if type(state) is not str or state not in states:
-        raise InvalidRequestError(f"state must be one of {', '.join(sorted(states))}, got {state!r}")
-    return state
-
-
-def _tag_filter(data: Object) -> dict[str, str] | None:
-    return None if data.get("tags") is None else _strings(data["tags"], "tags")
-
-
 def _promise_search(data: Object, head: Object, profile: Profile) -> r.Request:
-    return r.PromiseSearch(_state(data, PROMISE_STATES), _tag_filter(data), *_page(data, DEFAULT_SEARCH_LIMIT))
+    return r.PromiseSearch(
+        fields.state_of(data, PROMISE_STATES), fields.tag_filter(data), *fields.page(data, DEFAULT_SEARCH_LIMIT)
+    )
 
 
 def _task_get(data: Object, head: Object, profile: Profile) -> r.Request:
-    return r.TaskGet(_id(data, "id"))
+    return r.TaskGet(fields.identifier(data, "id"))
 
 
 def _task_create(data: Object, head: Object, profile: Profile) -> r.Request:
-    pid, ttl_ms = _text(data, "pid"), _integer(data, "ttl", 1)
+    pid, ttl_ms = fields.text(data, "pid"), fields.integer(data, "ttl", 1)
     create = _create(_headed_action(data), profile)
     if create.target is None:
         raise InvalidRequestError(f"Action must have a {tag_names.TARGET} tag")
@@ -253,24 +170,24 @@ def _task_create(data: Object, head: Object, profile: Profile) -> r.Request:
 
 def _task_acquire(data: Object, head: Object, profile: Profile) -> r.Request:
     return r.TaskAcquire(
-        _id(data, "id"),
-        _integer(data, "version", 0),
-        _text(data, "pid"),
-        _integer(data, "ttl", 1),
+        fields.identifier(data, "id"),
+        fields.integer(data, "version", 0),
+        fields.text(data, "pid"),
+        fields.integer(data, "ttl", 1),
         _claim(data, profile),
         _children(head, profile),
     )
 
 
 def _task_release(data: Object, head: Object, profile: Profile) -> r.Request:
-    request = r.TaskRelease(_id(data, "id"), _integer(data, "version", 0))
+    request = r.TaskRelease(fields.identifier(data, "id"), fields.integer(data, "version", 0))
     extended = [name for name in ("reason", "delay", "counted") if name in data]
     if extended and "task.release" not in profile.extensions:
         raise InvalidRequestError(f"{extended[0]}: the task.release extension is switched off on this server")
     if "reason" in data:
-        request.reason = _text(data, "reason")
+        request.reason = fields.text(data, "reason")
     if "delay" in data:
-        request.delay_ms = _integer(data, "delay", 0)
+        request.delay_ms = fields.integer(data, "delay", 0)
     if "counted" in data:
         if type(data["counted"]) is not bool:
             raise InvalidRequestError(f"counted must be a boolean, got {describe(data['counted'])}")
@@ -279,7 +196,7 @@ def _task_release(data: Object, head: Object, profile: Profile) -> r.Request:
 
 
 def _task_fulfill(data: Object, head: Object, profile: Profile) -> r.Request:
-    task_id, version = _id(data, "id"), _integer(data, "version", 0)
+    task_id, version = fields.identifier(data, "id"), fields.integer(data, "version", 0)
     settle = _settle(_headed_action(data))
     if settle.id != task_id:
         raise InvalidRequestError(f"Action ID must match the task ID: {settle.id!r} is not {task_id!r}")
@@ -287,7 +204,7 @@ def _task_fulfill(data: Object, head: Object, profile: Profile) -> r.Request:
 
 
 def _task_suspend(data: Object, head: Object, profile: Profile) -> r.Request:
-    task_id, version = _id(data, "id"), _integer(data, "version", 0)
+    task_id, version = fields.identifier(data, "id"), fields.integer(data, "version", 0)
     actions = data.get("actions")
     if type(actions) is not list or not actions:
         raise InvalidRequestError("actions must be a non-empty array of promise.register_callback actions")
@@ -296,9 +213,9 @@ def _task_suspend(data: Object, head: Object, profile: Profile) -> r.Request:
         inner = action.get("data") if type(action) is dict else None
         if type(inner) is not dict:
             raise InvalidRequestError("each action must be an object with an object 'data'")
-        if _id(inner, "awaiter") != task_id:
+        if fields.identifier(inner, "awaiter") != task_id:
             raise InvalidRequestError(f"awaiter must be the task {task_id!r}, got {inner['awaiter']!r}")
-        one = _id(inner, "awaited")
+        one = fields.identifier(inner, "awaited")
         if one == task_id:
             raise InvalidRequestError(f"task {task_id!r} cannot await itself")
         awaited[one] = None
@@ -306,7 +223,7 @@ def _task_suspend(data: Object, head: Object, profile: Profile) -> r.Request:
 
 
 def _task_fence(data: Object, head: Object, profile: Profile) -> r.Request:
-    task_id, version = _id(data, "id"), _integer(data, "version", 0)
+    task_id, version = fields.identifier(data, "id"), fields.integer(data, "version", 0)
     kind, inner = _action(data)
     action: r.PromiseCreate | r.PromiseSettle | r.PromiseRecord
     if kind == "promise.create":
@@ -325,7 +242,7 @@ def _task_fence(data: Object, head: Object, profile: Profile) -> r.Request:
 
 
 def _task_heartbeat(data: Object, head: Object, profile: Profile) -> r.Request:
-    pid = _text(data, "pid")
+    pid = fields.text(data, "pid")
     tasks = data.get("tasks")
     if type(tasks) is not list:
         raise InvalidRequestError(f"tasks must be an array of {{id, version}}, got {describe(tasks)}")
@@ -333,34 +250,34 @@ def _task_heartbeat(data: Object, head: Object, profile: Profile) -> r.Request:
     for task in tasks:
         if type(task) is not dict:
             raise InvalidRequestError(f"each of tasks must be an object, got {describe(task)}")
-        refs.append((_id(task, "id"), _integer(task, "version", 0)))
+        refs.append((fields.identifier(task, "id"), fields.integer(task, "version", 0)))
     return r.TaskHeartbeat(pid, tuple(refs))
 
 
 def _task_halt(data: Object, head: Object, profile: Profile) -> r.Request:
-    return r.TaskHalt(_id(data, "id"))
+    return r.TaskHalt(fields.identifier(data, "id"))
 
 
 def _task_continue(data: Object, head: Object, profile: Profile) -> r.Request:
-    return r.TaskContinue(_id(data, "id"))
+    return r.TaskContinue(fields.identifier(data, "id"))
 
 
 def _task_search(data: Object, head: Object, profile: Profile) -> r.Request:
-    return r.TaskSearch(_state(data, TASK_STATES), *_page(data, DEFAULT_SEARCH_LIMIT))
+    return r.TaskSearch(fields.state_of(data, TASK_STATES), *fields.page(data, DEFAULT_SEARCH_LIMIT))
 
 
 def _schedule_get(data: Object, head: Object, profile: Profile) -> r.Request:
-    return r.ScheduleGet(_id(data, "id"))
+    return r.ScheduleGet(fields.identifier(data, "id"))
 
 
 def _schedule_create(data: Object, head: Object, profile: Profile) -> r.Request:
     request = r.ScheduleCreate(
-        _id(data, "id"),
-        _text(data, "cron"),
-        _id(data, "promiseId"),
-        _integer(data, "promiseTimeout", 0),
-        _value(data, "promiseParam"),
-        _tags(data, "promiseTags"),
+        fields.identifier(data, "id"),
+        fields.text(data, "cron"),
+        fields.identifier(data, "promiseId"),
+        fields.integer(data, "promiseTimeout", 0),
+        fields.value_of(data, "promiseParam"),
+        fields.tags_of(data, "promiseTags"),
     )
     if _target(request.promise_tags, profile) is None:
         raise InvalidRequestError(f"promiseTags must have a {tag_names.TARGET} tag: its promises run nowhere")
@@ -368,15 +285,15 @@ def _schedule_create(data: Object, head: Object, profile: Profile) -> r.Request:
 
 
 def _schedule_delete(data: Object, head: Object, profile: Profile) -> r.Request:
-    return r.ScheduleDelete(_id(data, "id"))
+    return r.ScheduleDelete(fields.identifier(data, "id"))
 
 
 def _schedule_search(data: Object, head: Object, profile: Profile) -> r.Request:
-    return r.ScheduleSearch(_tag_filter(data), *_page(data, DEFAULT_SCHEDULE_SEARCH_LIMIT))
+    return r.ScheduleSearch(fields.tag_filter(data), *fields.page(data, DEFAULT_SCHEDULE_SEARCH_LIMIT))
 
 
 def _debug_tick(data: Object, head: Object, profile: Profile) -> r.Request:
-    time = _integer(data, "time", 0)
+    time = fields.integer(data, "time", 0)
     debug_time = head.get("resonate:debug_time")
     if debug_time is not None and debug_time != time:
         raise InvalidRequestError(f"time ({time}) must equal head resonate:debug_time ({debug_time})")
@@ -395,20 +312,20 @@ def _worker_hello(data: Object, head: Object, profile: Profile) -> r.Request:
     for function in functions:
         if type(function) is not dict:
             raise InvalidRequestError(f"each of functions must be an object, got {describe(function)}")
-        names.append((_text(function, "name"), _integer(function, "version", 1)))
+        names.append((fields.text(function, "name"), fields.integer(function, "version", 1)))
     return r.WorkerHello(
-        _text(data, "group"),
-        _text(data, "pid"),
+        fields.text(data, "group"),
+        fields.text(data, "pid"),
         tuple(addresses),
-        _integer(data, "concurrency", 1),
-        _integer(data, "free", 0),
+        fields.integer(data, "concurrency", 1),
+        fields.integer(data, "free", 0),
         data.get("resident", False),
         tuple(names),
     )
 
 
 def _worker_search(data: Object, head: Object, profile: Profile) -> r.Request:
-    return r.WorkerSearch(None if data.get("group") is None else _text(data, "group"))
+    return r.WorkerSearch(None if data.get("group") is None else fields.text(data, "group"))
 
 
 def _plain(request: Callable[[], r.Request]) -> Callable[[Object, Object, Profile], r.Request]:
