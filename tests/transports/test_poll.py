@@ -181,6 +181,16 @@ async def test_hints_are_spread_over_idle_workers() -> None:
         assert max(len(reader.tasks) for reader in readers) <= 2
 
 
+async def test_a_task_given_back_goes_to_the_others_of_its_group_first() -> None:
+    hub = PollHub()
+    async with hub.open(), AsyncExitStack() as scope:
+        readers = [await scope.enter_async_context(reading(hub, "g", f"p{number}")) for number in range(3)]
+        for _ in range(9):
+            assert await sent(hub, hint("t")) == [Outcome.CONFIRMED]
+            hub.settled("t")
+        await eventually(lambda: [len(reader.tasks) for reader in readers] == [3, 3, 3])
+
+
 async def test_an_unblock_is_confirmed_by_a_later_keepalive_and_failed_when_the_stream_ends_first() -> None:
     hub = PollHub(keepalive_s=60)
     reports: list[tuple[Outcome, str]] = []

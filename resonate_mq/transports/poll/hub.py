@@ -55,6 +55,7 @@ class PollHub:
         self._numbers = itertools.count(1)
         self._streams: dict[int, PollStream] = {}
         self._groups: dict[str, dict[str, PollStream]] = {}
+        self._hinted = 0
         self._by_pid: dict[str, set[PollStream]] = {}
         self._ledger = Ledger()
         self._starved: dict[str, str] = {}  # group with members -> destination that found none with room
@@ -132,6 +133,8 @@ class PollHub:
                 report(outgoing, Outcome.NO_CONSUMER, self._absence(address))
             elif hints:
                 self._ledger.sent(stream.number, hints)
+                self._hinted += 1
+                stream.hinted_at = self._hinted
                 stream.send(outgoing.payload)
                 report(outgoing, Outcome.CONFIRMED, "")
             else:
@@ -163,7 +166,8 @@ class PollHub:
         if not fitting:
             return None
         most = max(self._free(stream) for stream in fitting)
-        return random.choice([stream for stream in fitting if self._free(stream) == most])
+        # not the same one again: a task it gave back, not knowing the function, must get to the others of its group
+        return min((one for one in fitting if self._free(one) == most), key=lambda one: one.hinted_at)
 
     def _free(self, stream: PollStream) -> int:
         return stream.window - self._ledger.in_use(stream.number, stream.pid)

@@ -28,6 +28,7 @@ class PollStream:
         number: its key in the ledger.
         window: credits, hints it may be sent and tasks its process may hold.
         starved: somebody was told that it has no room for unicast messages.
+        hinted_at: when it was last sent hints, counted in messages of the hub; 0 for never.
     """
 
     def __init__(self, number: int, group: str, pid: str, window: int) -> None:
@@ -36,6 +37,7 @@ class PollStream:
         self.pid = pid
         self.window = window
         self.starved = False
+        self.hinted_at = 0
         self.closed_because = ""
         self._waiting: list[bytes] = []
         self._waiting_bytes = 0
