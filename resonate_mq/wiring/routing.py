@@ -36,7 +36,7 @@ class Routing:
         """Return the address of a target, asking the server for its default transport if that is unknown.
 
         Raises:
-            ValueError: not an address of a transport the server has.
+            ValueError: not an address, or not of a transport the server says it has.
             TransportError: the server does not answer.
         """
         if self._everything_here is None and (target is None or "://" not in target):
@@ -47,7 +47,7 @@ class Routing:
         """Return the address of a target with what is known of the server now.
 
         Raises:
-            ValueError: not an address of a transport the server has.
+            ValueError: not an address, or not of a transport the server says it has.
         """
         if self._everything_here is not None:
             return self._everything_here
@@ -78,8 +78,11 @@ class Routing:
 def _address_of(target: str, known: ServerFacts) -> str:
     if "://" not in target:
         return format_address(known.default_transport, "any", target)
+    transports = frozenset(known.transports) | ALWAYS_VALID
+    if known.store_id is None:
+        transports |= {target.partition("://")[0]}  # it does not say which it has, and will refuse the others
     try:
-        parse_address(target, frozenset(known.transports) | ALWAYS_VALID, "target")
+        parse_address(target, transports, "target")
     except InvalidRequestError as error:
         raise ValueError(error.message) from error
     return target

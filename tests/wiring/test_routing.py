@@ -37,12 +37,18 @@ async def test_the_own_group_is_reached_where_this_process_listens() -> None:
 
 
 async def test_an_address_is_used_as_it_is_if_the_server_has_its_transport() -> None:
-    known = Known(transports=("poll", "amqp-eu"))
+    known = Known(store_id="s", transports=("poll", "amqp-eu"))
     for address in ("poll://any@g/p", "poll://uni@g/p", "amqp-eu://any@g", "https://hook.example/x"):
         assert await routing(known).address(address) == address
     for address in ("kafka://any@g", "poll://uni@g", "poll://all@g"):
         with pytest.raises(ValueError, match="target"):
             await routing(known).address(address)
+
+
+async def test_a_server_that_says_nothing_about_itself_decides_which_transports_it_has() -> None:
+    assert await routing(Known()).address("nats://any@g") == "nats://any@g"
+    with pytest.raises(ValueError, match="target"):
+        await routing(Known()).address("nats://all@g")
 
 
 async def test_the_server_is_asked_only_for_what_it_decides() -> None:
