@@ -36,14 +36,6 @@ def describe(value: object) -> str:
     return names.get(type(value), type(value).__name__)
 
 
-def origin_of(promise_id: str) -> str:
-    """Return the part of an id before its first `:` or `.`; spreads load and decides nothing (D6)."""
-    for index, character in enumerate(promise_id):
-        if character in ".:":
-            return promise_id[:index]
-    return promise_id
-
-
 def child_id(parent_id: str, number: int, prefix: str) -> str:
     """Return the id of call `number` (from 1) of the context `parent_id` (protocol section 6.1).
 

@@ -206,7 +206,7 @@ def _groups(held: list[Lease], *, by_origin: bool) -> list[list[Lease]]:
     if by_origin:
         origins: dict[str, list[Lease]] = {}
         for lease in held:
-            # not `origin_of`: to them an id with a prefix, `app:order`, is an origin of its own
+            # to them an id with a prefix, `app:order`, is an origin of its own
             origins.setdefault(lease.task_id.partition(".")[0], []).append(lease)
         return list(origins.values())
     return [held[start : start + TASKS_PER_HEARTBEAT] for start in range(0, len(held), TASKS_PER_HEARTBEAT)]

@@ -59,7 +59,8 @@ async def test_an_official_server_would_understand_everything_that_is_sent() -> 
     async with serving(OFF) as server, StrictProxy.running_strictly(str(server.url)) as proxy:
         await everything(proxy)
     assert proxy.violations == []
-    assert proxy.kinds == KINDS
+    # `task.get` settles an acquire whose answer was lost (D8); on a slow machine there may be one
+    assert proxy.kinds - {"task.get"} == KINDS - {"task.get"}
     assert proxy.heads == {"corrId", "version"}
     # one question for each pair of client and lease thread, and none afterwards
     assert 0 < proxy.probes <= 2 * 7

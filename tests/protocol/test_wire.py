@@ -15,7 +15,7 @@ from resonate_mq.protocol.envelope import (
     request_envelope,
 )
 from resonate_mq.protocol.errors import InvalidRequestError
-from resonate_mq.protocol.ids import check_id, child_id, describe, detached_id, origin_of
+from resonate_mq.protocol.ids import check_id, child_id, describe, detached_id
 from resonate_mq.protocol.messages import Execute, Hint, Unblock, decode_message, encode_message
 
 VERSION = "2026-04-01"
@@ -208,10 +208,6 @@ def test_child_ids_are_numbered_and_hashed_when_they_grow_too_long() -> None:
 
 def test_a_detached_id_is_the_recorded_one_of_the_official_client() -> None:
     assert detached_id("root1", 3, "root1") == "root1.d565943526a747370"
-
-
-def test_the_origin_is_what_stands_before_the_first_dot_or_colon() -> None:
-    assert [origin_of(one) for one in ("a", "a.1", "a:0", "a:0.1", "")] == ["a", "a", "a", "a", ""]
 
 
 def test_ids_of_1024_bytes_are_legal_and_types_have_names() -> None:
