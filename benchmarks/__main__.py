@@ -43,10 +43,9 @@ def main() -> None:
     options = _options()
     rows = [*_alone(options.seconds)]
     rows += _over(None, options.seconds, asyncio.run(bare.http_echo(options.seconds / 3, 1)))
-    if options.amqp:
-        rows += _over(
-            options.amqp, options.seconds, asyncio.run(bare.amqp_round_trip(options.amqp, options.seconds / 3))
-        )
+    with _broker(options.amqp) as url:
+        if url is not None:
+            rows += _over(url, options.seconds, asyncio.run(bare.amqp_round_trip(url, options.seconds / 3)))
     rows += _idle()
     _print(rows)
     if options.json:
